@@ -1,0 +1,222 @@
+"""An AWS account in a folder: an ordinary boto3 session whose clients are answered from `home`.
+
+Two public botocore events do it. `before-parameter-build` keeps the caller's arguments (already
+checked against the service model), `before-call` answers in the place of the network. Parameter
+validation, paginators, waiters and ClientError stay botocore's own. An operation that nobody
+answers here fails by name and never reaches the network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.local.errors import LocalAccountError, ServiceError
+from pipeline.local.objects import ObjectStore, write_atomically
+from pipeline.local.shapes import shaped
+from pipeline.local.store import Document, Store
+
+if TYPE_CHECKING:
+    import boto3
+
+ACCOUNT_ID = "000000000000"
+REGION = "us-east-1"
+
+Answer = Callable[["Account", Document], Document]
+ANSWERS: dict[str, Answer] = {}
+
+
+def answers(*operations: str) -> Callable[[Answer], Answer]:
+    """Register a function as the answer to `service:Operation`."""
+
+    def register(function: Answer) -> Answer:
+        for operation in operations:
+            ANSWERS[operation] = function
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Image:
+    """What stands for a container image here: a command and the environment it brings."""
+
+    entrypoint: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A Lambda function: `handler` (`package.module.function`) below the folder `path`."""
+
+    handler: str
+    path: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: int = 60
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An EventBridge rule: events that match `pattern` are sent to `function`."""
+
+    name: str
+    pattern: Mapping[str, Any]
+    function: str
+
+
+class Account:
+    """The folder, its store, and what was handed in: images, functions and rules."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.absolute()
+        self.region = REGION
+        self.id = ACCOUNT_ID
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            self.store = Store(self.home / "account.db")
+        except OSError as error:
+            raise LocalAccountError(f"cannot use {home} as home: {error.strerror}") from error
+        self.objects = ObjectStore(self.home / "s3", self.home / "tmp")
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account."""
+        return f"arn:aws:{service}:{self.region}:{self.id}:{resource}"
+
+    def configure(
+        self,
+        images: Mapping[str, Image],
+        functions: Mapping[str, Function],
+        rules: Sequence[Rule],
+    ) -> None:
+        """Keep what was handed in, so that the account's own processes know it too."""
+        wanted = {
+            "images": {pattern: asdict(image) for pattern, image in images.items()},
+            "functions": {
+                name: {**asdict(function), "path": str(Path(function.path).absolute())}
+                for name, function in functions.items()
+            },
+            "rules": [asdict(rule) for rule in rules],
+        }
+        text = json.dumps(wanted, indent=1)
+        path = self.home / "account.json"
+        if not path.exists() or path.read_text() != text:
+            write_atomically(path, text.encode(), self.home / "tmp")
+            self.__dict__.pop("configuration", None)
+
+    @cached_property
+    def configuration(self) -> Document:
+        """Images, functions and rules as JSON."""
+        path = self.home / "account.json"
+        if not path.exists():
+            return {"images": {}, "functions": {}, "rules": []}
+        document: Document = json.loads(path.read_text())
+        return document
+
+    def image(self, uri: str) -> Image:
+        """The image whose pattern matches; an unknown one is an error that lists the known."""
+        for pattern, known in self.configuration["images"].items():
+            if fnmatchcase(uri, pattern):
+                return Image(tuple(known["entrypoint"]), known["environment"])
+        valid = ", ".join(self.configuration["images"]) or "none"
+        raise LocalAccountError(f"no image here stands for {uri} (known patterns: {valid})")
+
+    def function(self, name: str) -> tuple[str, Function]:
+        """Name and function by name or ARN."""
+        short = name.split(":function:")[-1].split(":")[0]
+        known = self.configuration["functions"].get(short)
+        if known is None:
+            arn = self.arn("lambda", f"function:{short}")
+            raise ServiceError("ResourceNotFoundException", f"Function not found: {arn}", 404)
+        return short, Function(**{**known, "path": Path(known["path"])})
+
+    def log_file(self, group: str, stream: str) -> Path:
+        """The file that holds a log stream."""
+        path = self.home / "logs" / group.strip("/") / f"{stream}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def call(self, operation: str, request: Document) -> Document:
+        """Answer `service:Operation` with the whole document, as the account's own code sees it."""
+        answer = ANSWERS.get(operation)
+        if answer is None:
+            raise ServiceError(
+                "NotImplemented", f"{operation} is not implemented in the local account", 501
+            )
+        return answer(self, request)
+
+    def session(self) -> boto3.Session:
+        """A boto3 session whose every client is answered from here."""
+        import boto3
+
+        session = boto3.Session(
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - never sent anywhere
+            region_name=self.region,
+        )
+        session.events.register("before-parameter-build.*.*", _keep_arguments)
+        answer: Any = self._answer  # boto3-stubs knows only handlers that return nothing
+        session.events.register("before-call.*.*", answer)
+        return session
+
+    def _answer(self, model: Any, params: Any, **_: Any) -> tuple[Any, Document]:
+        from botocore.awsrequest import AWSResponse
+
+        operation = f"{model.service_model.service_name}:{model.name}"
+        request_id = str(uuid.uuid4())
+        status = 200
+        headers: Any = {"x-amzn-requestid": request_id}
+        try:
+            answer = self.call(operation, params["context"]["local_arguments"])
+            parsed = shaped(answer, model.output_shape)
+        except ServiceError as error:
+            status = error.status
+            parsed = {"Error": {"Code": error.code, "Message": error.message}}
+        parsed["ResponseMetadata"] = {
+            "RequestId": request_id,
+            "HTTPStatusCode": status,
+            "HTTPHeaders": headers,
+            "RetryAttempts": 0,
+        }
+        return AWSResponse(params["url"], status, headers, None), parsed
+
+
+def _keep_arguments(params: Document, context: Document, **_: Any) -> None:
+    context["local_arguments"] = dict(params)
+
+
+def open_account(home: Path) -> Account:
+    """The account in `home`, every service loaded; what the account's own processes use."""
+    from pipeline.local import services  # noqa: F401 - registers the answers
+
+    return Account(home)
+
+
+def session(
+    home: Path,
+    *,
+    images: Mapping[str, Image] | None = None,
+    functions: Mapping[str, Function] | None = None,
+    rules: Sequence[Rule] | None = None,
+) -> boto3.Session:
+    """A boto3 session on the account kept in `home`.
+
+    `images` says which command stands for which container image (keyed by a glob on the URI),
+    `functions` are its Lambda functions by name, `rules` its EventBridge rules. They are kept in
+    `home`; a session opened with none of the three uses what is kept.
+    """
+    # A proxy or endpoint override in the environment means a network that is never used here.
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    account = open_account(home)
+    if images is not None or functions is not None or rules is not None:
+        account.configure(images or {}, functions or {}, rules or ())
+    from pipeline.local.delivery import deliver_in_background
+
+    deliver_in_background(account)
+    return account.session()

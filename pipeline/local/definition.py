@@ -1,0 +1,181 @@
+"""Reads a compiled pipeline definition and refuses, before a run, what cannot run here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pipeline.local.errors import ServiceError
+from pipeline.local.expressions import (
+    COMPARISONS,
+    STEP_REFERENCE,
+    referenced_steps,
+    references,
+)
+
+VERSION = "2020-12-01"
+STEP_TYPES = ("Processing", "Training", "Condition", "RegisterModel", "Model", "Lambda", "Fail")
+STEP_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
+EXECUTION_VARIABLES = (
+    "StartDateTime",
+    "CurrentDateTime",
+    "PipelineName",
+    "PipelineArn",
+    "PipelineExecutionId",
+    "PipelineExecutionArn",
+)
+
+Step = dict[str, Any]
+
+
+def invalid(message: str) -> ServiceError:
+    """The error with which SageMaker refuses a definition or its parameters."""
+    return ServiceError("ValidationException", message)
+
+
+def every_step(steps: list[Step]) -> Iterator[Step]:
+    """The steps and those in the branches of their conditions, depth first."""
+    for step in steps:
+        yield step
+        if step.get("Type") == "Condition":
+            arguments = step["Arguments"]
+            yield from every_step(arguments.get("IfSteps", []))
+            yield from every_step(arguments.get("ElseSteps", []))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The checked definition; a ServiceError names the first thing that is wrong with it."""
+    try:
+        definition = json.loads(text)
+    except ValueError as error:
+        raise invalid(f"the pipeline definition is not JSON: {error}") from error
+    if not isinstance(definition, dict) or definition.get("Version") != VERSION:
+        raise invalid(f"the pipeline definition needs Version {VERSION}")
+    steps = list(every_step(definition.get("Steps", [])))
+    names = [step.get("Name", "") for step in steps]
+    if not steps:
+        raise invalid("the pipeline definition has no Steps")
+    for name in names:
+        if not STEP_NAME.fullmatch(name):
+            raise invalid(f"step name {name!r} is not legal (form: {STEP_NAME.pattern})")
+        if names.count(name) > 1:
+            raise invalid(f"step name {name} is used twice")
+    parameters = {item["Name"] for item in definition.get("Parameters", [])}
+    for step in steps:
+        _check_step(step, set(names), parameters)
+    _check_order(definition["Steps"])
+    return definition
+
+
+def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
+    if step.get("Type") not in STEP_TYPES:
+        valid = ", ".join(STEP_TYPES)
+        raise invalid(
+            f"step {step['Name']}: type {step.get('Type')} does not run here (these do: {valid})"
+        )
+    if step["Type"] == "Condition":
+        for condition in step["Arguments"]["Conditions"]:
+            _check_condition(step["Name"], condition)
+    for name in [*step.get("DependsOn", []), *referenced_steps(own_parts(step))]:
+        if name not in names:
+            raise invalid(f"step {step['Name']} refers to step {name}, which does not exist")
+    for reference in references(own_parts(step)):
+        _check_reference(step["Name"], reference, parameters)
+
+
+def _check_condition(step: str, condition: Mapping[str, Any]) -> None:
+    kind = condition.get("Type")
+    if kind == "Not":
+        _check_condition(step, condition["Expression"])
+    elif kind == "Or":
+        for item in condition["Conditions"]:
+            _check_condition(step, item)
+    elif kind != "In" and kind not in COMPARISONS:
+        raise invalid(f"step {step}: condition type {kind} does not run here")
+
+
+def _check_reference(step: str, reference: str, parameters: set[str]) -> None:
+    kind, _, rest = reference.partition(".")
+    if kind == "Parameters" and rest not in parameters:
+        raise invalid(f"step {step} refers to parameter {rest}, which is not defined")
+    if kind == "Execution" and rest not in EXECUTION_VARIABLES:
+        raise invalid(f"step {step} refers to execution variable {rest}, which does not run here")
+    if kind not in ("Parameters", "Execution") and not STEP_REFERENCE.fullmatch(reference):
+        raise invalid(f"step {step}: cannot resolve the reference {reference}")
+
+
+def own_parts(step: Step) -> Any:
+    """What a step itself evaluates: all of it but the steps in a condition's branches."""
+    if step["Type"] != "Condition":
+        return {key: value for key, value in step.items() if key != "Name"}
+    return step["Arguments"]["Conditions"]
+
+
+def dependencies(step: Step) -> set[str]:
+    """The steps that must have succeeded before this one, those of its branches included."""
+    needed: set[str] = set()
+    for inner in every_step([step]):
+        needed |= referenced_steps(own_parts(inner)) | set(inner.get("DependsOn", []))
+    return needed - {inner["Name"] for inner in every_step([step])}
+
+
+def _check_order(steps: list[Step]) -> None:
+    names = {step["Name"] for step in steps}
+    waiting = {step["Name"]: dependencies(step) & names for step in steps}
+    while waiting:
+        ready = [name for name, needed in waiting.items() if not needed & waiting.keys()]
+        if not ready:
+            raise invalid(f"steps depend on each other in a circle: {', '.join(sorted(waiting))}")
+        for name in ready:
+            del waiting[name]
+    for step in steps:
+        if step["Type"] == "Condition":
+            _check_order(step["Arguments"].get("IfSteps", []))
+            _check_order(step["Arguments"].get("ElseSteps", []))
+
+
+def parameter_values(definition: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Every parameter's value, typed; `given` are strings, as StartPipelineExecution takes them."""
+    known = {item["Name"]: item for item in definition.get("Parameters", [])}
+    for name in given:
+        if name not in known:
+            valid = ", ".join(known) or "none"
+            raise invalid(f"pipeline has no parameter {name} (it has: {valid})")
+    values = {}
+    for name, parameter in known.items():
+        if name in given:
+            values[name] = _typed(parameter, given[name])
+        elif "DefaultValue" in parameter:
+            values[name] = parameter["DefaultValue"]
+        else:
+            raise invalid(f"parameter {name} has no default and was not given")
+    return values
+
+
+def _typed(parameter: Mapping[str, Any], given: str) -> Any:
+    name, kind = parameter["Name"], parameter["Type"]
+    try:
+        value = READERS[kind](given)
+    except ValueError as error:
+        raise invalid(f"parameter {name} takes a value of type {kind}, not {given!r}") from error
+    allowed = parameter.get("EnumValues")
+    if allowed and value not in allowed:
+        valid = ", ".join(map(str, allowed))
+        raise invalid(f"parameter {name} takes one of {valid}, not {given!r}")
+    return value
+
+
+def _boolean(given: str) -> bool:
+    if given.lower() not in ("true", "false"):
+        raise ValueError(given)
+    return given.lower() == "true"
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "Integer": int,
+    "Float": float,
+    "Boolean": _boolean,
+    "String": str,
+}

@@ -1,0 +1,88 @@
+"""Runs a Lambda function: a process of its own per invocation, with the account as its AWS."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.response import StreamingBody
+
+from pipeline.local.processes import PACKAGE_ROOT
+
+if TYPE_CHECKING:
+    from pipeline.local.account import Account
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an invocation gave: the payload, `Unhandled` when it is an error's, and the log."""
+
+    payload: bytes
+    error: str | None
+    log: bytes
+
+    def payload_stream(self) -> StreamingBody:
+        return StreamingBody(io.BytesIO(self.payload), len(self.payload))
+
+
+def run_function(account: Account, name: str, payload: bytes) -> Outcome:
+    """Invoke a function and wait for it, at most its timeout."""
+    short, function = account.function(name)
+    request_id = str(uuid.uuid4())
+    environment = {
+        **function.environment,
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join((str(function.path), str(PACKAGE_ROOT))),
+        "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": account.region,
+        "AWS_DEFAULT_REGION": account.region,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_LAMBDA_FUNCTION_NAME": short,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{short}",
+        "LOCAL_ACCOUNT_HOME": str(account.home),
+        "LOCAL_ACCOUNT_REQUEST_ID": request_id,
+        "LOCAL_ACCOUNT_TIMEOUT_S": str(function.timeout_s),
+    }
+    log_file = account.log_file(f"/aws/lambda/{short}", request_id)
+    with tempfile.TemporaryDirectory(prefix="function-") as folder, log_file.open("w+b") as log:
+        result = Path(folder, "result.json")
+        try:
+            process = subprocess.run(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "pipeline.local.function_host", function.handler, result],
+                input=payload,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=folder,
+                timeout=function.timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            answer = _failure("Sandbox.Timedout", f"Task timed out after {function.timeout_s} s")
+        else:
+            answer = (
+                json.loads(result.read_text())
+                if result.exists()
+                else _failure(
+                    "Runtime.ExitError", f"Runtime exited with status {process.returncode}"
+                )
+            )
+        log.seek(0)
+        text = log.read()
+    return Outcome(json.dumps(answer["payload"]).encode(), answer.get("error"), text)
+
+
+def _failure(kind: str, message: str) -> dict[str, Any]:
+    return {"error": "Unhandled", "payload": {"errorType": kind, "errorMessage": message}}

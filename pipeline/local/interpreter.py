@@ -1,0 +1,288 @@
+"""Runs an execution of a pipeline: what may start, in which order, and what became of it.
+
+Steps whose dependencies are met run side by side, each in a thread. Every change of state is
+written to the store at once, so what a killed execution had finished is there for a retry.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+from pipeline.local import cache
+from pipeline.local.definition import dependencies, parameter_values, parse
+from pipeline.local.errors import (
+    ExpressionError,
+    LocalAccountError,
+    StepError,
+    StepStoppedError,
+)
+from pipeline.local.expressions import Scope, condition_holds, evaluate, text
+from pipeline.local.objects import split_uri
+from pipeline.local.steps import RUN_STEP, StepContext
+
+if TYPE_CHECKING:
+    from pipeline.local.account import Account
+
+Document = dict[str, Any]
+STOP_POLL_S = 0.2
+
+
+def isoformat(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+
+
+class Interpreter:
+    """One run of one execution document."""
+
+    def __init__(
+        self, account: Account, execution: Document, *, workers: int | None = None
+    ) -> None:
+        self.account = account
+        self.arn: str = execution["PipelineExecutionArn"]
+        self.pipeline: str = execution["PipelineName"]
+        self.definition = parse(execution["Definition"])
+        self.workers = workers or os.cpu_count() or 1
+        given = {item["Name"]: item["Value"] for item in execution.get("PipelineParameters", [])}
+        self.properties: dict[str, Document] = {}
+        self.scope = Scope(
+            parameters=parameter_values(self.definition, given),
+            execution={
+                "PipelineName": self.pipeline,
+                "PipelineArn": execution["PipelineArn"],
+                "PipelineExecutionArn": self.arn,
+                "PipelineExecutionId": self.arn.rpartition("/")[2],
+                "StartDateTime": isoformat(execution["CreationTime"]),
+                "CurrentDateTime": isoformat(time.time()),
+            },
+            steps=self.properties,
+            read_property=self._read_property,
+        )
+        self.property_files: dict[tuple[str, str], Document] = {}
+        self._session = account.session()
+        self._checked, self._stopping = 0.0, False
+        self._lock = threading.Lock()
+
+    # -- state
+
+    def stopped(self) -> bool:
+        """Whether the execution was asked to stop; looks at the store now and then."""
+        with self._lock:
+            if not self._stopping and time.monotonic() - self._checked > STOP_POLL_S:
+                self._checked = time.monotonic()
+                document = self.account.store.get("execution", self.arn)
+                self._stopping = (
+                    document is None or document["PipelineExecutionStatus"] == "Stopping"
+                )
+            return self._stopping
+
+    def _step_document(self, name: str) -> Document | None:
+        return self.account.store.get("step", f"{self.arn}/{name}")
+
+    def _record(self, step: Document, **fields: Any) -> Document:
+        """Change the state of a step in the store, making it if it is new."""
+        name = step["Name"]
+        key = f"{self.arn}/{name}"
+        with self.account.store.transaction():
+            document = self.account.store.get("step", key) or {
+                "StepName": name,
+                "StepType": step["Type"],
+                "StepDisplayName": step.get("DisplayName"),
+                "StepDescription": step.get("Description"),
+            }
+            document |= fields
+            self.account.store.put("step", key, document, parent=self.arn)
+        return document
+
+    def _read_property(self, step: str | None, name: str) -> Any:
+        """The parsed JSON of a property file, or of the object at an S3 URI."""
+        if step is None:
+            bucket, key = split_uri(name)
+        else:
+            file = self.property_files.get((step, name))
+            if file is None:
+                raise ExpressionError(f"step {step} has no property file {name}")
+            outputs = self.properties[step]["ProcessingOutputConfig"]["Outputs"]
+            output = next(item for item in outputs if item["OutputName"] == file["OutputName"])
+            bucket, key = split_uri(f"{output['S3Output']['S3Uri'].rstrip('/')}/{file['FilePath']}")
+        try:
+            return json.loads(self.account.objects.entry(bucket, key).path.read_text())
+        except ValueError as error:
+            raise ExpressionError(f"s3://{bucket}/{key} is not JSON: {error}") from error
+
+    # -- scheduling
+
+    def run(self) -> None:
+        """Run every step that is to run; raises the StepError of the first that failed."""
+        waiting: dict[str, Document] = {}
+        self._expect(waiting, self.definition["Steps"])
+        finished: set[str] = set()
+        running: dict[Future[None], Document] = {}
+        failure: StepError | StepStoppedError | None = None
+        with ThreadPoolExecutor(self.workers) as pool:
+            while True:
+                if failure is None and self.stopped():
+                    failure = StepStoppedError("the execution was stopped")
+                if failure is None:
+                    self._start(waiting, finished, running, pool)
+                if not running:
+                    break
+                done, _ = wait(running, timeout=STOP_POLL_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    step = running.pop(future)
+                    error = future.exception()
+                    if isinstance(error, StepError | StepStoppedError):
+                        failure = failure or error
+                    elif error is not None:
+                        raise error
+                    else:
+                        finished.add(step["Name"])
+                        self._expect(waiting, self._chosen_branch(step))
+        if failure:
+            raise failure
+
+    def _expect(self, waiting: dict[str, Document], steps: list[Document]) -> None:
+        for step in steps:
+            waiting[step["Name"]] = step
+            for file in step.get("PropertyFiles", []):
+                self.property_files[step["Name"], file["PropertyFileName"]] = file
+
+    def _start(
+        self,
+        waiting: dict[str, Document],
+        finished: set[str],
+        running: dict[Future[None], Document],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Hand every step whose dependencies are met to the pool."""
+        for name, step in list(waiting.items()):
+            if dependencies(step) <= finished and len(running) < self.workers:
+                running[pool.submit(self._run_step, step)] = step
+                del waiting[name]
+
+    def _chosen_branch(self, step: Document) -> list[Document]:
+        if step["Type"] != "Condition":
+            return []
+        holds = self.properties[step["Name"]]["Outcome"] == "True"
+        branch: list[Document] = step["Arguments"].get("IfSteps" if holds else "ElseSteps", [])
+        return branch
+
+    # -- one step
+
+    def _run_step(self, step: Document) -> None:
+        name = step["Name"]
+        before = self._step_document(name)
+        if before and before["StepStatus"] == "Succeeded":  # the execution is a retry
+            self.properties[name] = before["Properties"]
+            return
+        self._record(step, StepStatus="Executing", StartTime=time.time(), EndTime=None,
+                     FailureReason=None, AttemptCount=1)  # fmt: skip
+        try:
+            self._attempt(step)
+        except StepStoppedError:
+            self._record(step, StepStatus="Stopped", EndTime=time.time())
+            raise
+        except StepError as error:
+            self._record(step, StepStatus="Failed", EndTime=time.time(), FailureReason=str(error))
+            raise StepError(f"step {name}: {error}", error.kind) from error
+
+    def _attempt(self, step: Document) -> None:
+        """Run a step, again and with back-off as its retry policies say."""
+        attempts = 1
+        while True:
+            try:
+                return self._execute(step)
+            except StepError as error:
+                policy = _policy(step, error.kind)
+                if policy is None or attempts >= policy.get("MaxAttempts", 1):
+                    raise
+                pause_s = policy.get("IntervalSeconds", 1) * policy.get("BackoffRate", 2.0) ** (
+                    attempts - 1
+                )
+                attempts += 1
+                self._record(step, AttemptCount=attempts)
+                self._pause(pause_s)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.stopped():
+                raise StepStoppedError("stopped while waiting to retry")
+            time.sleep(min(STOP_POLL_S, max(0.0, until - time.monotonic())))
+
+    def _execute(self, step: Document) -> None:
+        name, kind = step["Name"], step["Type"]
+        try:
+            if kind == "Condition":
+                holds = all(
+                    condition_holds(item, self.scope) for item in step["Arguments"]["Conditions"]
+                )
+                properties: Document = {"Outcome": str(holds)}
+                metadata: Document = {"Condition": properties}
+            elif kind == "Fail":
+                raise StepError(text(evaluate(step["Arguments"]["ErrorMessage"], self.scope)))
+            else:
+                arguments = evaluate(step.get("Arguments", {}), self.scope)
+                if self._reuse(step, arguments):
+                    return
+                properties, metadata = RUN_STEP[kind](self._context(step), arguments)
+                if cache.is_enabled(step):
+                    key = cache.cache_key(self.account, step, arguments)
+                    done = self._succeed(step, properties, metadata)
+                    cache.remember(self.account, self.pipeline, key, done)
+                    return
+        except ExpressionError as error:
+            raise StepError(str(error)) from error
+        except (StepError, StepStoppedError):
+            raise
+        except (LocalAccountError, OSError) as error:
+            raise StepError(str(error)) from error
+        self._succeed(step, properties, metadata)
+        self.properties[name] = properties
+
+    def _succeed(self, step: Document, properties: Document, metadata: Document) -> Document:
+        self.properties[step["Name"]] = properties
+        return self._record(
+            step,
+            StepStatus="Succeeded",
+            EndTime=time.time(),
+            Properties=properties,
+            Metadata=metadata,
+            ExecutionArn=self.arn,
+        )
+
+    def _reuse(self, step: Document, arguments: Document) -> bool:
+        """Take an earlier run's result if the step's cache has one."""
+        if not cache.is_enabled(step):
+            return False
+        key = cache.cache_key(self.account, step, arguments)
+        kept = cache.look_up(self.account, self.pipeline, step, key)
+        if kept is None:
+            return False
+        self._record(step, CacheHitResult={"SourcePipelineExecutionArn": kept["ExecutionArn"]})
+        self._succeed(step, kept["Properties"], kept["Metadata"])
+        return True
+
+    def _context(self, step: Document) -> StepContext:
+        return StepContext(
+            account=self.account,
+            session=self._session,
+            step=step,
+            execution_id=self.scope.execution["PipelineExecutionId"],
+            stopped=self.stopped,
+            announce=lambda metadata: self._record(step, Metadata=metadata),
+        )
+
+
+def _policy(step: Document, kind: str) -> Document | None:
+    """The retry policy that covers a kind of failure."""
+    for policy in step.get("RetryPolicies", []):
+        if kind in policy.get("ExceptionType", []):
+            found: Document = policy
+            return found
+    return None

@@ -1,0 +1,204 @@
+"""S3's objects as files: bucket `b`, key `k` is the file `<root>/b/k`.
+
+Anyone can look at them, or drop files in, with ordinary tools. A write goes to a temporary file
+first and is then renamed, so an object is whole or absent. Keys that no file system can hold (`..`,
+an empty part, a `%`) are percent-encoded part by part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote
+
+from pipeline.local.errors import ServiceError
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its key, its file, size in bytes and time of last change (epoch seconds)."""
+
+    key: str
+    path: Path
+    size_bytes: int
+    modified: float
+    modified_ns: int
+
+
+def write_atomically(path: Path, data: bytes, temporary: Path) -> None:
+    """Write a whole file or none; `temporary` is a folder on the same file system."""
+    temporary.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = temporary / uuid.uuid4().hex
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key (or prefix) of an s3:// URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise ServiceError("ValidationException", f"not an S3 URI: {uri!r} (form: s3://bucket/key)")
+    return bucket, key
+
+
+class ObjectStore:
+    """Buckets as folders below `root`; drafts of files in `temporary`."""
+
+    def __init__(self, root: Path, temporary: Path) -> None:
+        self.root = root
+        self.temporary = temporary
+
+    def create_bucket(self, bucket: str) -> None:
+        (self.root / _part(bucket)).mkdir(parents=True, exist_ok=True)
+
+    def buckets(self) -> list[Path]:
+        """The folder of every bucket."""
+        return sorted(self.root.iterdir()) if self.root.exists() else []
+
+    def bucket(self, bucket: str) -> Path:
+        """The folder of a bucket that exists."""
+        path = self.root / _part(bucket)
+        if not path.is_dir():
+            raise ServiceError(
+                "NoSuchBucket", f"The specified bucket does not exist: {bucket}", 404
+            )
+        return path
+
+    def path(self, bucket: str, key: str) -> Path:
+        """The file of a key, whether it exists or not."""
+        return self.bucket(bucket).joinpath(*map(_part, key.split("/")))
+
+    def entry(self, bucket: str, key: str) -> Entry:
+        """The object, or a NoSuchKey error."""
+        path = self.path(bucket, key)
+        if not path.is_file():
+            raise ServiceError("NoSuchKey", f"The specified key does not exist: {key}", 404)
+        return _entry(key, path)
+
+    def put(self, bucket: str, key: str, source: IO[bytes]) -> tuple[Entry, str]:
+        """Store a stream; the object and the MD5 hex digest of its bytes."""
+        path = self.path(bucket, key)
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        draft = self.temporary / uuid.uuid4().hex
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with draft.open("wb") as target:
+                while chunk := source.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    target.write(chunk)
+            self._move(draft, path, key)
+        finally:
+            draft.unlink(missing_ok=True)
+        return _entry(key, path), digest.hexdigest()
+
+    def put_file(self, bucket: str, key: str, source: Path) -> None:
+        """Store a copy of a file."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        draft = self.temporary / uuid.uuid4().hex
+        path = self.path(bucket, key)
+        try:
+            shutil.copyfile(source, draft)
+            self._move(draft, path, key)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _move(self, draft: Path, path: Path, key: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(path)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise ServiceError(
+                "InvalidRequest",
+                f"key {key!r} and another key would be a file and a folder of one name, "
+                "which a bucket kept as a folder cannot hold",
+            ) from error
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object and the folders that it leaves empty; a missing one is no error."""
+        path, folder = self.path(bucket, key), self.bucket(bucket)
+        if not path.is_file():
+            return
+        path.unlink()
+        for parent in path.parents:
+            if parent == folder:
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+
+    def list(self, bucket: str, prefix: str = "") -> list[Entry]:
+        """The objects whose key starts with `prefix`, in S3's order (UTF-8 bytes of the key)."""
+        folder = self.bucket(bucket)
+        head, _, _ = prefix.rpartition("/")
+        start = folder.joinpath(*map(_part, head.split("/"))) if head else folder
+        found = [
+            _entry(key, path)
+            for path in _files(start)
+            if (key := _key(path.relative_to(folder))).startswith(prefix)
+        ]
+        return sorted(found, key=lambda entry: entry.key.encode())
+
+    def download(self, uri: str, target: Path) -> int:
+        """Copy the object, or every object below the prefix, into the folder; how many."""
+        bucket, prefix = split_uri(uri)
+        entries = self.list(bucket, prefix)
+        for entry in entries:
+            inside = entry.key[len(prefix) :].lstrip("/")
+            if entry.key == prefix or not inside:
+                inside = Path(entry.key).name
+            elif not prefix.endswith("/") and prefix and entry.key[len(prefix)] != "/":
+                inside = entry.key[prefix.rfind("/") + 1 :]
+            path = target.joinpath(*map(_part, inside.split("/")))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(entry.path, path)
+        return len(entries)
+
+    def upload(self, source: Path, uri: str) -> int:
+        """Copy every file below the folder to the prefix; how many."""
+        bucket, prefix = split_uri(uri)
+        files = list(_files(source))
+        for path in files:
+            key = "/".join((*prefix.rstrip("/").split("/"), *path.relative_to(source).parts))
+            self.put_file(bucket, key.lstrip("/"), path)
+        return len(files)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                yield path
+
+
+def _entry(key: str, path: Path) -> Entry:
+    status = path.stat()
+    return Entry(key, path, status.st_size, status.st_mtime, status.st_mtime_ns)
+
+
+def _part(part: str) -> str:
+    """A key's part as a file name."""
+    if part == "":
+        return "%"
+    if set(part) == {"."}:
+        return "".join("%2E" for _ in part)
+    return part.replace("%", "%25").replace("\0", "%00")
+
+
+def _key(path: Path) -> str:
+    return "/".join("" if part == "%" else unquote(part) for part in path.parts)

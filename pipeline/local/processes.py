@@ -1,0 +1,116 @@
+"""Background processes of the account, and how to know whether one still lives.
+
+A process that owns something (an execution, an endpoint, the outbox) holds an advisory lock on a
+file for as long as it lives. The kernel releases the lock however the process ends, `kill -9`
+included, so "is the lock free?" is a truthful "is it dead?", which a recorded pid is not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.local.errors import LocalAccountError
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+LOCK_VARIABLE = "LOCAL_ACCOUNT_LOCK"
+# A look at a lock (`is_alive`) holds it, shared, for microseconds: an owner-to-be tries again.
+ACQUIRE_ATTEMPTS = 5
+ACQUIRE_PAUSE_S = 0.01
+
+
+def acquire(lock: Path) -> int | None:
+    """Take the lock; the open file descriptor, or None when another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    for attempt in range(ACQUIRE_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if attempt < ACQUIRE_ATTEMPTS - 1:
+                time.sleep(ACQUIRE_PAUSE_S)
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def held(lock: Path, *, what: str) -> Iterator[int]:
+    """Hold the lock inside; its descriptor can be handed over with `start`.
+
+    Raises LocalAccountError when another process holds it.
+    """
+    descriptor = acquire(lock)
+    if descriptor is None:
+        raise LocalAccountError(f"{what} is already being worked on by another process")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_alive(lock: Path) -> bool:
+    """Whether a living process holds the lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def spawn(module: str, arguments: list[str], *, lock: Path, log: Path) -> bool:
+    """Start `python -m module` detached, holding the lock; False if a living process holds it."""
+    descriptor = acquire(lock)
+    if descriptor is None:
+        return False
+    try:
+        start(module, arguments, descriptor=descriptor, log=log)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def start(module: str, arguments: list[str], *, descriptor: int, log: Path) -> None:
+    """Start `python -m module` detached and hand it a lock that the caller has taken.
+
+    The child inherits the lock, so there is no moment at which the work is promised but nobody
+    holds it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(descriptor,),
+            env={**own_environment(), LOCK_VARIABLE: str(descriptor)},
+            cwd="/",
+        )
+
+
+def release_inherited_lock() -> None:
+    """Give up the lock that `spawn` handed to this process, before it ends."""
+    descriptor = os.environ.pop(LOCK_VARIABLE, None)
+    if descriptor is not None:
+        os.close(int(descriptor))
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of the account's own processes: the caller's, able to import this package."""
+    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,27 @@
+"""One module a service; importing this package registers every answer."""
+
+from pipeline.local.services import (
+    endpoints,
+    events,
+    functions,
+    identity,
+    jobs,
+    logs,
+    pipelines,
+    registry,
+    s3,
+    tags,
+)
+
+__all__ = [
+    "endpoints",
+    "events",
+    "functions",
+    "identity",
+    "jobs",
+    "logs",
+    "pipelines",
+    "registry",
+    "s3",
+    "tags",
+]

@@ -1,0 +1,194 @@
+"""Models, endpoint configurations, endpoints, and the runtime that invokes them."""
+
+from __future__ import annotations
+
+import io
+import time
+
+from botocore.response import StreamingBody
+
+from pipeline.local.account import Account, answers
+from pipeline.local.endpoints import ensure_running, invoke, is_unfinished
+from pipeline.local.errors import ServiceError, not_found
+from pipeline.local.services.listing import page
+from pipeline.local.services.registry import package_container
+from pipeline.local.services.s3 import stream
+from pipeline.local.services.tags import tag
+from pipeline.local.store import Document
+
+
+@answers("sagemaker:CreateModel")
+def create_model(account: Account, request: Document) -> Document:
+    name = request["ModelName"]
+    arn = account.arn("sagemaker", f"model/{name}")
+    container = request.get("PrimaryContainer") or (request.get("Containers") or [{}])[0]
+    if "ModelPackageName" in container:
+        package_container(account, container["ModelPackageName"])
+    elif "Image" not in container:
+        raise ServiceError(
+            "ValidationException", f"model {name} needs an Image or ModelPackageName"
+        )
+    _create(account, "model", name, {**request, "ModelArn": arn})
+    tag(account, arn, request)
+    return {"ModelArn": arn}
+
+
+def _create(account: Account, kind: str, name: str, document: Document) -> None:
+    with account.store.transaction():
+        if account.store.get(kind, name):
+            arn = account.arn("sagemaker", f"{kind}/{name}")
+            raise ServiceError(
+                "ValidationException", f'Cannot create already existing {kind} "{arn}".'
+            )
+        account.store.put(kind, name, {"CreationTime": time.time(), **document})
+
+
+def _describe(account: Account, kind: str, name: str) -> Document:
+    document = account.store.get(kind, name)
+    if document is None:
+        raise not_found(kind, account.arn("sagemaker", f"{kind}/{name}"))
+    return document
+
+
+@answers("sagemaker:DescribeModel")
+def describe_model(account: Account, request: Document) -> Document:
+    return _describe(account, "model", request["ModelName"])
+
+
+@answers("sagemaker:ListModels")
+def list_models(account: Account, request: Document) -> Document:
+    return page(account.store.every("model"), request, member="Models", name="ModelName")
+
+
+@answers("sagemaker:DeleteModel")
+def delete_model(account: Account, request: Document) -> Document:
+    _describe(account, "model", request["ModelName"])
+    account.store.delete("model", request["ModelName"])
+    return {}
+
+
+@answers("sagemaker:CreateEndpointConfig")
+def create_endpoint_config(account: Account, request: Document) -> Document:
+    name = request["EndpointConfigName"]
+    arn = account.arn("sagemaker", f"endpoint-config/{name}")
+    for variant in request["ProductionVariants"]:
+        _describe(account, "model", variant["ModelName"])
+    _create(account, "endpoint-config", name, {**request, "EndpointConfigArn": arn})
+    tag(account, arn, request)
+    return {"EndpointConfigArn": arn}
+
+
+@answers("sagemaker:DescribeEndpointConfig")
+def describe_endpoint_config(account: Account, request: Document) -> Document:
+    return _describe(account, "endpoint-config", request["EndpointConfigName"])
+
+
+@answers("sagemaker:ListEndpointConfigs")
+def list_endpoint_configs(account: Account, request: Document) -> Document:
+    documents = account.store.every("endpoint-config")
+    return page(documents, request, member="EndpointConfigs", name="EndpointConfigName")
+
+
+@answers("sagemaker:DeleteEndpointConfig")
+def delete_endpoint_config(account: Account, request: Document) -> Document:
+    _describe(account, "endpoint-config", request["EndpointConfigName"])
+    account.store.delete("endpoint-config", request["EndpointConfigName"])
+    return {}
+
+
+@answers("sagemaker:CreateEndpoint")
+def create_endpoint(account: Account, request: Document) -> Document:
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    _describe(account, "endpoint-config", config)
+    arn = account.arn("sagemaker", f"endpoint/{name}")
+    document = {
+        "EndpointName": name,
+        "EndpointArn": arn,
+        "EndpointConfigName": config,
+        "WantedConfigName": config,
+        "EndpointStatus": "Creating",
+        "LastModifiedTime": time.time(),
+    }
+    _create(account, "endpoint", name, document)
+    tag(account, arn, request)
+    ensure_running(account, name)
+    return {"EndpointArn": arn}
+
+
+@answers("sagemaker:UpdateEndpoint")
+def update_endpoint(account: Account, request: Document) -> Document:
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    _describe(account, "endpoint-config", config)
+
+    def change(endpoint: Document) -> Document:
+        if is_unfinished(endpoint):
+            raise ServiceError(
+                "ValidationException",
+                f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".',
+            )
+        return {
+            **endpoint,
+            "WantedConfigName": config,
+            "EndpointStatus": "Updating",
+            "LastModifiedTime": time.time(),
+            "FailureReason": None,
+        }
+
+    if account.store.change("endpoint", name, change) is None:
+        raise not_found("endpoint", account.arn("sagemaker", f"endpoint/{name}"))
+    ensure_running(account, name)
+    return {"EndpointArn": account.arn("sagemaker", f"endpoint/{name}")}
+
+
+@answers("sagemaker:DescribeEndpoint")
+def describe_endpoint(account: Account, request: Document) -> Document:
+    endpoint = _describe(account, "endpoint", request["EndpointName"])
+    if is_unfinished(endpoint):  # whoever worked on it may have been killed
+        ensure_running(account, endpoint["EndpointName"])
+    config = account.store.get("endpoint-config", endpoint["EndpointConfigName"]) or {}
+    variants = [
+        {
+            "VariantName": variant["VariantName"],
+            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
+            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
+            "CurrentInstanceCount": variant.get("InitialInstanceCount"),
+            "CurrentServerlessConfig": variant.get("ServerlessConfig"),
+        }
+        for variant in config.get("ProductionVariants", [])
+    ]
+    return {**endpoint, "ProductionVariants": variants}
+
+
+@answers("sagemaker:ListEndpoints")
+def list_endpoints(account: Account, request: Document) -> Document:
+    wanted = request.get("StatusEquals")
+    endpoints = [
+        item for item in account.store.every("endpoint") if wanted in (None, item["EndpointStatus"])
+    ]
+    return page(endpoints, request, member="Endpoints", name="EndpointName")
+
+
+@answers("sagemaker:DeleteEndpoint")
+def delete_endpoint(account: Account, request: Document) -> Document:
+    _describe(account, "endpoint", request["EndpointName"])
+    account.store.delete("endpoint", request["EndpointName"])  # its supervisor sees it and ends
+    return {}
+
+
+@answers("sagemaker-runtime:InvokeEndpoint")
+def invoke_endpoint(account: Account, request: Document) -> Document:
+    name = request["EndpointName"]
+    if account.store.get("endpoint", name) is None:
+        raise ServiceError("ValidationError", f"Endpoint {name} of account {account.id} not found.")
+    body, content_type = invoke(
+        account,
+        name,
+        stream(request.get("Body", b"")).read(),
+        content_type=request.get("ContentType", "application/octet-stream"),
+        accept=request.get("Accept", "*/*"),
+    )
+    return {
+        "Body": StreamingBody(io.BytesIO(body), len(body)),
+        "ContentType": content_type,
+        "InvokedProductionVariant": "AllTraffic",
+    }

@@ -1,0 +1,255 @@
+"""Pipelines and their executions."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+
+from pipeline.local.account import Account, answers
+from pipeline.local.definition import parameter_values, parse
+from pipeline.local.errors import ServiceError
+from pipeline.local.objects import split_uri
+from pipeline.local.processes import held, is_alive, start
+from pipeline.local.runner import UNFINISHED, execution_lock, finish
+from pipeline.local.services.listing import page
+from pipeline.local.services.tags import tag
+from pipeline.local.store import Document
+
+ALPHABET = string.ascii_lowercase + string.digits
+
+
+def _name(name: str) -> str:
+    return name.rpartition("/")[2] if name.startswith("arn:") else name
+
+
+def _definition(account: Account, request: Document) -> str | None:
+    location = request.get("PipelineDefinitionS3Location")
+    if location:
+        bucket, key = split_uri(f"s3://{location['Bucket']}/{location['ObjectKey']}")
+        return account.objects.entry(bucket, key).path.read_text()
+    text: str | None = request.get("PipelineDefinition")
+    return text
+
+
+@answers("sagemaker:CreatePipeline")
+def create_pipeline(account: Account, request: Document) -> Document:
+    name = request["PipelineName"]
+    arn = account.arn("sagemaker", f"pipeline/{name}")
+    text = _definition(account, request)
+    if text is None:
+        raise ServiceError("ValidationException", "a pipeline needs a PipelineDefinition")
+    parse(text)
+    now = time.time()
+    with account.store.transaction():
+        if account.store.get("pipeline", name):
+            raise ServiceError(
+                "ValidationException",
+                "Pipeline names must be unique within an AWS account and region. "
+                f"Pipeline with name ({name}) already exists.",
+            )
+        account.store.put(
+            "pipeline",
+            name,
+            {
+                **request,
+                "PipelineDefinition": text,
+                "PipelineArn": arn,
+                "PipelineDisplayName": request.get("PipelineDisplayName", name),
+                "PipelineStatus": "Active",
+                "CreationTime": now,
+                "LastModifiedTime": now,
+            },
+        )
+        tag(account, arn, request)
+    return {"PipelineArn": arn}
+
+
+@answers("sagemaker:UpdatePipeline")
+def update_pipeline(account: Account, request: Document) -> Document:
+    text = _definition(account, request)
+    if text is not None:
+        parse(text)
+    with account.store.transaction():
+        pipeline = describe_pipeline(account, request)
+        changes = {"PipelineDefinition": text} if text is not None else {}
+        account.store.put(
+            "pipeline",
+            pipeline["PipelineName"],
+            {**pipeline, **request, **changes, "LastModifiedTime": time.time()},
+        )
+    return {"PipelineArn": pipeline["PipelineArn"]}
+
+
+@answers("sagemaker:DescribePipeline")
+def describe_pipeline(account: Account, request: Document) -> Document:
+    name = _name(request["PipelineName"])
+    pipeline = account.store.get("pipeline", name)
+    if pipeline is None:
+        arn = account.arn("sagemaker", f"pipeline/{name}")
+        raise ServiceError("ResourceNotFound", f"Pipeline '{arn}' does not exist.")
+    return pipeline
+
+
+@answers("sagemaker:ListPipelines")
+def list_pipelines(account: Account, request: Document) -> Document:
+    wanted = request.get("PipelineNamePrefix", "")
+    pipelines = [
+        item for item in account.store.every("pipeline") if item["PipelineName"].startswith(wanted)
+    ]
+    return page(pipelines, request, member="PipelineSummaries", name="PipelineName")
+
+
+@answers("sagemaker:DeletePipeline")
+def delete_pipeline(account: Account, request: Document) -> Document:
+    pipeline = describe_pipeline(account, request)
+    account.store.delete("pipeline", pipeline["PipelineName"])
+    return {"PipelineArn": pipeline["PipelineArn"]}
+
+
+@answers("sagemaker:StartPipelineExecution")
+def start_pipeline_execution(account: Account, request: Document) -> Document:
+    pipeline = describe_pipeline(account, request)
+    given = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
+    parameter_values(parse(pipeline["PipelineDefinition"]), given)
+    name, token = pipeline["PipelineName"], request.get("ClientRequestToken")
+    for known in account.store.every("execution", parent=name) if token else []:
+        if known.get("ClientRequestToken") == token:
+            return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
+    identifier = "".join(secrets.choice(ALPHABET) for _ in range(12))
+    arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
+    now = time.time()
+    document = {
+        **request,
+        "PipelineName": name,
+        "PipelineArn": pipeline["PipelineArn"],
+        "PipelineExecutionArn": arn,
+        "PipelineExecutionDisplayName": request.get(
+            "PipelineExecutionDisplayName", f"execution-{int(now * 1000)}"
+        ),
+        "PipelineExecutionStatus": "Executing",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "StartTime": now,
+        "Definition": pipeline["PipelineDefinition"],
+    }
+    with held(execution_lock(account, arn), what=f"execution {identifier}") as descriptor:
+        account.store.put("execution", arn, document, parent=name)
+        _run(account, arn, descriptor)
+    return {"PipelineExecutionArn": arn}
+
+
+def _run(account: Account, arn: str, descriptor: int) -> None:
+    start(
+        "pipeline.local.runner",
+        [str(account.home), arn],
+        descriptor=descriptor,
+        log=account.home / "logs" / "local" / "runner.log",
+    )
+
+
+def _execution(account: Account, arn: str) -> Document:
+    """The execution; one whose runner was killed is said to have failed, not to run for ever."""
+    document = account.store.get("execution", arn)
+    if document is None:
+        raise ServiceError("ResourceNotFound", f"Pipeline execution '{arn}' does not exist.")
+    if document["PipelineExecutionStatus"] in UNFINISHED and not is_alive(
+        execution_lock(account, arn)
+    ):
+        status = "Stopped" if document["PipelineExecutionStatus"] == "Stopping" else "Failed"
+        finish(account, arn, status, "the process that ran the pipeline was killed")
+        document = account.store.get("execution", arn) or document
+    return document
+
+
+@answers("sagemaker:DescribePipelineExecution")
+def describe_pipeline_execution(account: Account, request: Document) -> Document:
+    return _execution(account, request["PipelineExecutionArn"])
+
+
+@answers("sagemaker:ListPipelineExecutions")
+def list_pipeline_executions(account: Account, request: Document) -> Document:
+    name = describe_pipeline(account, request)["PipelineName"]
+    executions = [
+        _execution(account, item["PipelineExecutionArn"])
+        if item["PipelineExecutionStatus"] in UNFINISHED
+        else item
+        for item in account.store.every("execution", parent=name)
+    ]
+    for item in executions:
+        item["PipelineExecutionFailureReason"] = item.get("FailureReason")
+    return page(executions, request, member="PipelineExecutionSummaries")
+
+
+@answers("sagemaker:ListPipelineExecutionSteps")
+def list_pipeline_execution_steps(account: Account, request: Document) -> Document:
+    arn = request["PipelineExecutionArn"]
+    _execution(account, arn)
+    return page(
+        account.store.every("step", parent=arn),
+        request,
+        member="PipelineExecutionSteps",
+        default_order="Descending",
+        time_key="StartTime",
+    )
+
+
+@answers("sagemaker:ListPipelineParametersForExecution")
+def list_pipeline_parameters_for_execution(account: Account, request: Document) -> Document:
+    execution = _execution(account, request["PipelineExecutionArn"])
+    given = {item["Name"]: item["Value"] for item in execution.get("PipelineParameters", [])}
+    values = parameter_values(parse(execution["Definition"]), given)
+    parameters = [{"Name": name, "Value": str(value)} for name, value in values.items()]
+    return page(parameters, request, member="PipelineParameters", default_order="Ascending")
+
+
+@answers("sagemaker:DescribePipelineDefinitionForExecution")
+def describe_pipeline_definition_for_execution(account: Account, request: Document) -> Document:
+    execution = _execution(account, request["PipelineExecutionArn"])
+    return {
+        "PipelineDefinition": execution["Definition"],
+        "CreationTime": execution["CreationTime"],
+    }
+
+
+@answers("sagemaker:StopPipelineExecution")
+def stop_pipeline_execution(account: Account, request: Document) -> Document:
+    arn = request["PipelineExecutionArn"]
+    status = _execution(account, arn)["PipelineExecutionStatus"]
+    if status not in UNFINISHED:
+        raise ServiceError(
+            "ValidationException",
+            f"Pipeline execution with ARN {arn} status {status}. "
+            "It must be Executing to be stopped.",
+        )
+    account.store.change(
+        "execution", arn, lambda item: {**item, "PipelineExecutionStatus": "Stopping"}
+    )
+    return {"PipelineExecutionArn": arn}
+
+
+@answers("sagemaker:RetryPipelineExecution")
+def retry_pipeline_execution(account: Account, request: Document) -> Document:
+    arn = request["PipelineExecutionArn"]
+    with held(execution_lock(account, arn), what=f"execution {arn}") as descriptor:
+        # The lock is ours, so an execution still said to run has no runner any more.
+        finish(account, arn, "Failed", "the process that ran the pipeline was killed")
+        status = _execution(account, arn)["PipelineExecutionStatus"]
+        if status not in ("Failed", "Stopped"):
+            raise ServiceError(
+                "ValidationException",
+                f"Pipeline execution with ARN {arn} status {status}. "
+                "It must be Failed or Stopped to be retried.",
+            )
+        account.store.change(
+            "execution",
+            arn,
+            lambda item: {
+                **item,
+                "PipelineExecutionStatus": "Executing",
+                "LastModifiedTime": time.time(),
+                "FailureReason": None,
+            },
+        )
+        _run(account, arn, descriptor)
+    return {"PipelineExecutionArn": arn}

@@ -1,0 +1,274 @@
+"""S3: the operations that the SDK, boto3's transfers and the jobs use."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import uuid
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from botocore.response import StreamingBody
+
+from pipeline.local.account import Account, answers
+from pipeline.local.errors import ServiceError
+from pipeline.local.objects import Entry
+from pipeline.local.store import Document
+
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def stream(body: Any) -> IO[bytes]:
+    """A request body, whatever form the caller gave it in, as a binary stream."""
+    if isinstance(body, str):
+        body = body.encode()
+    if isinstance(body, bytes | bytearray):
+        return io.BytesIO(body)
+    file: IO[bytes] = body
+    return file
+
+
+@answers("s3:CreateBucket")
+def create_bucket(account: Account, request: Document) -> Document:
+    account.objects.create_bucket(request["Bucket"])
+    return {"Location": f"/{request['Bucket']}"}
+
+
+@answers("s3:ListBuckets")
+def list_buckets(account: Account, request: Document) -> Document:
+    return {
+        "Buckets": [
+            {"Name": folder.name, "CreationDate": folder.stat().st_ctime}
+            for folder in account.objects.buckets()
+        ],
+        "Owner": {"ID": account.id},
+    }
+
+
+@answers("s3:HeadBucket")
+def head_bucket(account: Account, request: Document) -> Document:
+    try:
+        account.objects.bucket(request["Bucket"])
+    except ServiceError as error:
+        raise ServiceError("404", "Not Found", 404) from error
+    return {"BucketRegion": account.region}
+
+
+@answers("s3:GetBucketLocation")
+def get_bucket_location(account: Account, request: Document) -> Document:
+    account.objects.bucket(request["Bucket"])
+    return {}
+
+
+@answers("s3:DeleteBucket")
+def delete_bucket(account: Account, request: Document) -> Document:
+    folder = account.objects.bucket(request["Bucket"])
+    if account.objects.list(request["Bucket"]):
+        raise ServiceError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
+    shutil.rmtree(folder)
+    return {}
+
+
+def _remember(account: Account, request: Document, entry: Entry, etag: str) -> None:
+    """Keep what the file itself cannot say; `ModifiedNs` tells whether it is still about it."""
+    account.store.put(
+        "object",
+        f"{request['Bucket']}/{request['Key']}",
+        {
+            "ETag": f'"{etag}"',
+            "ContentType": request.get("ContentType", "binary/octet-stream"),
+            "Metadata": request.get("Metadata", {}),
+            "ModifiedNs": entry.modified_ns,
+        },
+    )
+
+
+def _description(account: Account, bucket: str, entry: Entry) -> Document:
+    kept = account.store.get("object", f"{bucket}/{entry.key}") or {}
+    if kept.get("ModifiedNs") != entry.modified_ns:  # written by a job, or by hand
+        kept = {"ETag": f'"{entry.modified_ns:x}-{entry.size_bytes:x}"'}
+    return {
+        "ContentType": "binary/octet-stream",
+        "Metadata": {},
+        **kept,
+        "ContentLength": entry.size_bytes,
+        "LastModified": entry.modified,
+        "AcceptRanges": "bytes",
+    }
+
+
+@answers("s3:PutObject")
+def put_object(account: Account, request: Document) -> Document:
+    bucket, key = request["Bucket"], request["Key"]
+    if request.get("IfNoneMatch") == "*" and account.objects.path(bucket, key).is_file():
+        raise ServiceError(
+            "PreconditionFailed", "At least one of the pre-conditions you specified did not hold",
+            412,
+        )  # fmt: skip
+    entry, etag = account.objects.put(bucket, key, stream(request.get("Body", b"")))
+    _remember(account, request, entry, etag)
+    return {"ETag": f'"{etag}"'}
+
+
+@answers("s3:HeadObject")
+def head_object(account: Account, request: Document) -> Document:
+    try:
+        entry = account.objects.entry(request["Bucket"], request["Key"])
+    except ServiceError as error:
+        raise ServiceError("404", "Not Found", 404) from error
+    return _description(account, request["Bucket"], entry)
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """First and last byte (inclusive) of a Range header."""
+    match = RANGE.fullmatch(header)
+    if not match or match.groups() == ("", ""):
+        return 0, size - 1
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size - 1
+    if int(first) >= size:
+        raise ServiceError("InvalidRange", "The requested range is not satisfiable", 416)
+    return int(first), min(int(last), size - 1) if last else size - 1
+
+
+@answers("s3:GetObject")
+def get_object(account: Account, request: Document) -> Document:
+    entry = account.objects.entry(request["Bucket"], request["Key"])
+    answer = _description(account, request["Bucket"], entry)
+    file = entry.path.open("rb")
+    length = entry.size_bytes
+    if "Range" in request:
+        first, last = _range(request["Range"], entry.size_bytes)
+        length = last - first + 1
+        answer["ContentRange"] = f"bytes {first}-{last}/{entry.size_bytes}"
+        with file:
+            file.seek(first)
+            return {
+                **answer,
+                "ContentLength": length,
+                "Body": StreamingBody(io.BytesIO(file.read(length)), length),
+            }
+    return {**answer, "ContentLength": length, "Body": StreamingBody(file, length)}
+
+
+@answers("s3:ListObjectsV2")
+def list_objects_v2(account: Account, request: Document) -> Document:
+    bucket, prefix = request["Bucket"], request.get("Prefix", "")
+    delimiter, limit = request.get("Delimiter"), request.get("MaxKeys", 1000)
+    after = request.get("ContinuationToken") or request.get("StartAfter", "")
+    contents: list[Entry] = []
+    groups: dict[str, None] = {}
+    truncated = False
+    for entry in account.objects.list(bucket, prefix):
+        rest = entry.key[len(prefix) :]
+        group = prefix + rest.partition(delimiter)[0] + delimiter if (
+            delimiter and delimiter in rest
+        ) else None  # fmt: skip
+        if (group or entry.key) <= after or group in groups:
+            continue
+        if len(contents) + len(groups) == limit:
+            truncated = True
+            break
+        if group:
+            groups[group] = None
+        else:
+            contents.append(entry)
+    answer: Document = {
+        "Name": bucket,
+        "Prefix": prefix,
+        "MaxKeys": limit,
+        "KeyCount": len(contents) + len(groups),
+        "IsTruncated": truncated,
+        "CommonPrefixes": [{"Prefix": group} for group in groups] or None,
+        "Contents": [
+            {
+                "Key": entry.key,
+                "Size": entry.size_bytes,
+                "LastModified": entry.modified,
+                "ETag": _description(account, bucket, entry)["ETag"],
+                "StorageClass": "STANDARD",
+            }
+            for entry in contents
+        ]
+        or None,
+    }
+    if truncated:
+        last = max([entry.key for entry in islice(reversed(contents), 1)] + list(groups)[-1:])
+        answer["NextContinuationToken"] = last
+    return answer
+
+
+@answers("s3:DeleteObject")
+def delete_object(account: Account, request: Document) -> Document:
+    account.objects.delete(request["Bucket"], request["Key"])
+    account.store.delete("object", f"{request['Bucket']}/{request['Key']}")
+    return {}
+
+
+@answers("s3:DeleteObjects")
+def delete_objects(account: Account, request: Document) -> Document:
+    keys = [item["Key"] for item in request["Delete"]["Objects"]]
+    for key in keys:
+        delete_object(account, {"Bucket": request["Bucket"], "Key": key})
+    return {"Deleted": [{"Key": key} for key in keys]}
+
+
+@answers("s3:CopyObject")
+def copy_object(account: Account, request: Document) -> Document:
+    source = request["CopySource"]
+    if isinstance(source, str):
+        bucket, _, key = source.lstrip("/").partition("/")
+        source = {"Bucket": bucket, "Key": key}
+    entry = account.objects.entry(source["Bucket"], source["Key"])
+    kept = _description(account, source["Bucket"], entry)
+    with entry.path.open("rb") as file:
+        copy, etag = account.objects.put(request["Bucket"], request["Key"], file)
+    _remember(account, {**kept, **request}, copy, etag)
+    return {"CopyObjectResult": {"ETag": f'"{etag}"', "LastModified": copy.modified}}
+
+
+def _parts_folder(account: Account, request: Document) -> Path:
+    folder = account.objects.temporary / f"upload-{request['UploadId']}"
+    if not re.fullmatch(r"[0-9a-f]{32}", request["UploadId"]) or not folder.is_dir():
+        raise ServiceError("NoSuchUpload", "The specified upload does not exist", 404)
+    return folder
+
+
+@answers("s3:CreateMultipartUpload")
+def create_multipart_upload(account: Account, request: Document) -> Document:
+    account.objects.bucket(request["Bucket"])
+    upload_id = uuid.uuid4().hex
+    (account.objects.temporary / f"upload-{upload_id}").mkdir(parents=True)
+    return {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload_id}
+
+
+@answers("s3:UploadPart")
+def upload_part(account: Account, request: Document) -> Document:
+    path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
+    with path.open("wb") as target:
+        shutil.copyfileobj(stream(request.get("Body", b"")), target)
+    return {"ETag": f'"{path.stat().st_mtime_ns:x}"'}
+
+
+@answers("s3:CompleteMultipartUpload")
+def complete_multipart_upload(account: Account, request: Document) -> Document:
+    folder = _parts_folder(account, request)
+    whole = folder / "whole"
+    with whole.open("wb") as target:
+        for part in request["MultipartUpload"]["Parts"]:
+            with (folder / f"{part['PartNumber']:05}").open("rb") as source:
+                shutil.copyfileobj(source, target)
+    with whole.open("rb") as source:
+        entry, etag = account.objects.put(request["Bucket"], request["Key"], source)
+    shutil.rmtree(folder)
+    _remember(account, request, entry, etag)
+    return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
+
+
+@answers("s3:AbortMultipartUpload")
+def abort_multipart_upload(account: Account, request: Document) -> Document:
+    shutil.rmtree(_parts_folder(account, request))
+    return {}

@@ -1,0 +1,202 @@
+"""The account's state: JSON documents in SQLite, one transaction a change, and an outbox.
+
+WAL lets readers go on while one process writes; a process killed at any moment leaves either the
+state before or the state after its transaction. Each thread has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.local.errors import LocalAccountError
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 30
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resource (
+    kind TEXT NOT NULL, name TEXT NOT NULL, parent TEXT NOT NULL DEFAULT '',
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, document TEXT NOT NULL, UNIQUE (kind, name));
+CREATE INDEX IF NOT EXISTS resource_parent ON resource (kind, parent, sequence);
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, function TEXT NOT NULL, event TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
+    state TEXT NOT NULL DEFAULT 'pending');
+CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id);
+"""
+
+Document = dict[str, Any]
+
+
+def encode(value: Any) -> str:
+    """JSON text of a request or document; datetimes become epoch seconds."""
+
+    def default(item: Any) -> Any:
+        if isinstance(item, dt.datetime):
+            return item.timestamp()
+        raise TypeError(f"{type(item).__name__} cannot be kept in the account")
+
+    return json.dumps(value, default=default)
+
+
+class Store:
+    """Documents by (kind, name), listed by kind and optional parent in order of creation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connection()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise LocalAccountError(
+                f"{path.parent} was made by a newer version of this program (schema {version}, "
+                f"this one reads {SCHEMA_VERSION}): update the program or use another home"
+            )
+        if version < SCHEMA_VERSION:
+            connection.executescript(SCHEMA)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            try:
+                connection = sqlite3.connect(
+                    self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S
+                )
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+            except sqlite3.Error as error:
+                raise LocalAccountError(f"cannot open the account in {self.path}: {error}") from (
+                    error
+                )
+            self._local.connection = connection
+            self._local.depth = 0
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            del self._local.connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes inside are kept together or not at all; transactions nest."""
+        connection = self._connection()
+        if self._local.depth == 0:
+            connection.execute("BEGIN IMMEDIATE")
+        self._local.depth += 1
+        try:
+            yield
+        except BaseException:
+            self._local.depth -= 1
+            if self._local.depth == 0:
+                connection.execute("ROLLBACK")
+            raise
+        self._local.depth -= 1
+        if self._local.depth == 0:
+            connection.execute("COMMIT")
+
+    def get(self, kind: str, name: str) -> Document | None:
+        """The document, or None."""
+        row = (
+            self._connection()
+            .execute("SELECT document FROM resource WHERE kind=? AND name=?", (kind, name))
+            .fetchone()
+        )
+        return json.loads(row[0]) if row else None
+
+    def put(self, kind: str, name: str, document: Document, parent: str = "") -> None:
+        """Create or replace; a replaced document keeps its place and parent."""
+        self._connection().execute(
+            "INSERT INTO resource (kind, name, parent, document) VALUES (?,?,?,?) "
+            "ON CONFLICT (kind, name) DO UPDATE SET document=excluded.document",
+            (kind, name, parent, encode(document)),
+        )
+
+    def change(
+        self, kind: str, name: str, change: Callable[[Document], Document | None]
+    ) -> Document | None:
+        """Read, change and write as one transaction; None from `change` leaves it as it is.
+
+        Returns the document as it stands afterwards, None when there is none.
+        """
+        with self.transaction():
+            document = self.get(kind, name)
+            if document is None:
+                return None
+            changed = change(dict(document))
+            if changed is None:
+                return document
+            self.put(kind, name, changed)
+            return changed
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Whether there was something to delete."""
+        cursor = self._connection().execute(
+            "DELETE FROM resource WHERE kind=? AND name=?", (kind, name)
+        )
+        return cursor.rowcount > 0
+
+    def every(self, kind: str, parent: str | None = None) -> list[Document]:
+        """Every document of a kind (below a parent), oldest first."""
+        query = "SELECT document FROM resource WHERE kind=?"
+        arguments: tuple[str, ...] = (kind,)
+        if parent is not None:
+            query, arguments = query + " AND parent=?", (kind, parent)
+        rows = self._connection().execute(query + " ORDER BY sequence", arguments)
+        return [json.loads(document) for (document,) in rows]
+
+    def enqueue(self, function: str, event: Document) -> None:
+        """Put an event into the outbox; it is delivered after the transaction is committed."""
+        self._connection().execute(
+            "INSERT INTO outbox (function, event) VALUES (?,?)", (function, encode(event))
+        )
+
+    def due(self) -> tuple[int, str, Document, int] | None:
+        """The oldest pending event that may be delivered now: id, function, event, attempts."""
+        row = (
+            self._connection()
+            .execute(
+                "SELECT id, function, event, attempts FROM outbox "
+                "WHERE state='pending' AND not_before<=? ORDER BY id LIMIT 1",
+                (time.time(),),
+            )
+            .fetchone()
+        )
+        return (row[0], row[1], json.loads(row[2]), row[3]) if row else None
+
+    def pending(self) -> int:
+        """How many events wait in the outbox, due or not."""
+        (count,) = (
+            self._connection()
+            .execute("SELECT count(*) FROM outbox WHERE state='pending'")
+            .fetchone()
+        )
+        return int(count)
+
+    def settle(self, event_id: int, state: str, *, attempts: int, delay_s: float = 0) -> None:
+        """Record a delivery: `delivered`, `dead`, or `pending` again after a delay."""
+        self._connection().execute(
+            "UPDATE outbox SET state=?, attempts=?, not_before=? WHERE id=?",
+            (state, attempts, time.time() + delay_s, event_id),
+        )
+
+    def dead_letters(self) -> list[Document]:
+        """Events that no attempt could deliver."""
+        rows = self._connection().execute(
+            "SELECT function, event, attempts FROM outbox WHERE state='dead' ORDER BY id"
+        )
+        return [
+            {"Function": name, "Event": json.loads(event), "Attempts": attempts}
+            for name, event, attempts in rows
+        ]
