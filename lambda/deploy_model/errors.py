@@ -1,0 +1,13 @@
+"""What can go wrong in the deploy function, by name."""
+
+
+class DeployError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class SettingsError(DeployError):
+    """A setting is missing, unknown or has an illegal value."""
+
+
+class EventError(DeployError):
+    """The event is none of those this function answers."""

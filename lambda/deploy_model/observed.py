@@ -1,0 +1,79 @@
+"""What the account looks like now, as values that a plan can be made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+APPROVED = "Approved"
+PENDING = "PendingManualApproval"
+
+# An endpoint in one of these can be neither updated nor deleted; it leaves them by itself.
+IN_FLIGHT = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+# These take no update: the way out is to delete and create again.
+BROKEN = frozenset({"Failed", "OutOfService"})
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """One version in the registry."""
+
+    arn: str
+    version: int
+    approval_status: str
+    approved_at: datetime
+    """When the status was last set: the registry keeps no other time of approval, so any later
+    change to the package counts as approving it again."""
+    is_complete: bool = True
+    """Whether SageMaker has finished making the package; another cannot be deployed."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The endpoint as it answers DescribeEndpoint."""
+
+    status: str
+    config_name: str
+    last_modified_at: datetime
+    failure_reason: str | None = None
+    served_package_arn: str | None = None
+    """Package behind the config in service; None where that config or its model is gone."""
+
+    @property
+    def is_in_flight(self) -> bool:
+        return self.status in IN_FLIGHT
+
+    @property
+    def is_broken(self) -> bool:
+        return self.status in BROKEN
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model or endpoint config: its name, and when it was made."""
+
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that a plan depends on."""
+
+    packages: tuple[ModelPackage, ...]
+    endpoint: Endpoint | None
+    models: tuple[Named, ...]
+    configs: tuple[Named, ...]
+
+    def package(self, arn: str | None) -> ModelPackage | None:
+        return next((package for package in self.packages if package.arn == arn), None)
+
+    def desired(self) -> ModelPackage | None:
+        """The most recently approved among the packages that are approved now."""
+        approved = [p for p in self.packages if p.approval_status == APPROVED and p.is_complete]
+        return max(approved, key=lambda p: (p.approved_at, p.version), default=None)
+
+    def pending(self) -> ModelPackage | None:
+        """The newest package that waits for a reviewer."""
+        waiting = [p for p in self.packages if p.approval_status == PENDING]
+        return max(waiting, key=lambda p: p.version, default=None)
