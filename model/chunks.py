@@ -1,0 +1,130 @@
+"""Reviews to tokens, a chunk at a time, in as many processes as there are cores.
+
+A chunk lies in a temporary file under its own small dictionary until the real one is chosen.
+"""
+
+import multiprocessing
+import os
+from array import array
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import DataError
+from model.files import read_tensors, tensor_bytes
+from model.reviews import Review
+from model.shards import Reviews
+from model.text import TextSettings
+from model.vocabulary import INFREQUENT_WORD, Vocabulary
+
+CHUNK_REVIEWS = 1024
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Where a tokenised chunk lies; its words and how often each occurs (training only)."""
+
+    path: Path
+    split: str
+    reviews: int
+    words: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+def tokenize(
+    reviews: Iterable[Review], text: TextSettings, scratch: Path, processes: int
+) -> Iterator[Chunk]:
+    """Tokenised chunks in a fixed order, each of one split.
+
+    Raises DataError for the first review that is not UTF-8, and whatever `reviews` raises.
+    """
+    tasks = (
+        (number, split, chunk, text, scratch)
+        for number, (split, chunk) in enumerate(_by_split(reviews))
+    )
+    if processes <= 1:
+        yield from (tokenize_chunk(*task) for task in tasks)
+        return
+    # not fork: numpy has started threads by now
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        waiting: deque[Future[Chunk]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(tokenize_chunk, *task))
+                if len(waiting) > 2 * processes:  # so that reading does not run ahead
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def tokenize_chunk(
+    number: int, split: str, reviews: Sequence[Review], text: TextSettings, scratch: Path
+) -> Chunk:
+    """Write one chunk to `scratch`; runs in a worker process."""
+    # a word met for the first time gets the next number
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    number_of = numbers.__getitem__
+    tokenize_review = text.tokenize
+    ids = array("i")
+    offsets = [0]
+    for review in reviews:
+        ids.extend(map(number_of, tokenize_review(_decode(review))))
+        offsets.append(len(ids))
+    tokens = np.frombuffer(ids, dtype=np.int32)
+    tensors = {
+        "tokens": tokens,
+        "offsets": np.array(offsets, dtype=np.int64),
+        "labels": np.array([review.label for review in reviews], dtype=np.int8),
+        "words": np.frombuffer("\n".join(numbers).encode(), dtype=np.uint8),
+    }
+    path = scratch / f"chunk-{number:06d}.safetensors"
+    # neither flushed nor renamed: it does not outlive this run
+    path.write_bytes(tensor_bytes(tensors, {}))
+    if split != "train":
+        return Chunk(path, split, len(reviews))
+    counts = np.bincount(tokens, minlength=len(numbers))
+    return Chunk(path, split, len(reviews), tuple(numbers), tuple(counts.tolist()))
+
+
+def encode_chunk(chunk: Chunk, vocabulary: Vocabulary) -> Reviews:
+    """The chunk's reviews under the real dictionary."""
+    tensors, _ = read_tensors(chunk.path)
+    words = tensors["words"].tobytes().decode().split("\n")
+    ids = vocabulary.ids
+    table: NDArray[np.int32] = np.array(
+        [ids.get(word, INFREQUENT_WORD) for word in words], dtype=np.int32
+    )
+    return Reviews(table[tensors["tokens"]], tensors["offsets"], tensors["labels"])
+
+
+def _by_split(reviews: Iterable[Review]) -> Iterator[tuple[str, list[Review]]]:
+    open_chunks: dict[str, list[Review]] = {}
+    for review in reviews:
+        chunk = open_chunks.setdefault(review.split, [])
+        chunk.append(review)
+        if len(chunk) == CHUNK_REVIEWS:
+            yield review.split, open_chunks.pop(review.split)
+    yield from sorted(open_chunks.items())
+
+
+def _decode(review: Review) -> str:
+    try:
+        return review.data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{review.name}: is not UTF-8 text (byte {error.start}); convert it to UTF-8"
+        ) from None
+
+
+def default_processes(source_bytes: int) -> int:
+    """A process a core, but none beside this one where starting them costs more than it saves."""
+    return (os.cpu_count() or 1) if source_bytes > 4 << 20 else 1

@@ -1,0 +1,1 @@
+"""Entry scripts of the pipeline's jobs: parse, then call `model`."""

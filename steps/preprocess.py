@@ -1,0 +1,50 @@
+"""The Preprocess job: reviews in, dictionary and encoded shards out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.jobs import run_job
+from model.preprocessing import PreprocessOutputs, PreprocessSettings, preprocess
+from model.text import TextSettings
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    root = Path("/opt/ml/processing")
+    parser.add_argument("--input", type=Path, default=root / "input/data")
+    for name in ("train", "test", "unlabelled", "vocabulary", "report"):
+        parser.add_argument(f"--{name}", type=Path, default=root / "output" / name)
+    parser.add_argument("--vocabulary-size", type=int, default=40_000)
+    parser.add_argument("--text-preset", default="modern")
+    parser.add_argument("--expected-sha256", default="", help="of the archive; empty is any")
+    parser.add_argument("--max-reviews", type=int, default=0, help="of each split; 0 is all")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    outputs = PreprocessOutputs(
+        options.train, options.test, options.unlabelled, options.vocabulary, options.report
+    )
+    settings = PreprocessSettings(
+        vocabulary_size=options.vocabulary_size,
+        text=TextSettings(options.text_preset),
+        max_reviews=options.max_reviews,
+        expected_sha256=options.expected_sha256,
+    )
+    report = preprocess(options.input, outputs, settings)
+    counts = ", ".join(f"{name} {split['reviews']}" for name, split in report["splits"].items())
+    print(
+        f"reviews: {counts}; dictionary: {report['vocabulary']['words']} words;"
+        f" {report['seconds']} s, {report['reviews_per_second']:.0f} reviews/s"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    return run_job(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
