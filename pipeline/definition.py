@@ -1,0 +1,334 @@
+"""The pipeline: Preprocess → Train → Evaluate → AccuracyGate → Register → Deploy, or the fail step.
+
+This module imports the SageMaker SDK, which takes seconds and wants a region in the environment:
+reach it through `pipeline.compilation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sagemaker.core.lambda_helper import Lambda
+from sagemaker.core.processing import FrameworkProcessor
+from sagemaker.core.shapes import (
+    OutputDataConfig,
+    ProcessingInput,
+    ProcessingOutput,
+    ProcessingS3Input,
+    ProcessingS3Output,
+    StoppingCondition,
+)
+from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
+from sagemaker.core.workflow.functions import Join, JsonGet
+from sagemaker.core.workflow.parameters import (
+    ParameterFloat,
+    ParameterInteger,
+    ParameterString,
+)
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.core.workflow.pipeline_definition_config import PipelineDefinitionConfig
+from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.condition_step import ConditionStep
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
+from sagemaker.mlops.workflow.pipeline import Pipeline
+from sagemaker.mlops.workflow.retry import (
+    SageMakerJobExceptionTypeEnum,
+    SageMakerJobStepRetryPolicy,
+    StepExceptionTypeEnum,
+    StepRetryPolicy,
+)
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
+from sagemaker.train.configs import Compute, InputData, SourceCode
+
+from pipeline import images
+from pipeline.parameters import HYPERPARAMETERS, declare
+from pipeline.registration import Lineage, register_step
+from pipeline.settings import DEPLOY_FUNCTION, PIPELINE_NAME, Account
+from pipeline.source import ARCHIVE, REQUIREMENTS, Tree, code_digest, upload
+from pipeline.trainer import ContentAddressedTrainer
+
+PROCESSING = "/opt/ml/processing"
+ACCURACY_PATH = "binary_classification_metrics.accuracy.value"
+CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
+SERVICE_RETRIES = StepRetryPolicy(
+    exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
+    interval_seconds=10,
+    max_attempts=3,
+)
+JOB_RETRIES = [
+    SERVICE_RETRIES,
+    SageMakerJobStepRetryPolicy(
+        exception_types=[SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT],
+        failure_reason_types=[
+            SageMakerJobExceptionTypeEnum.INTERNAL_ERROR,
+            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
+        ],
+        interval_seconds=60,
+        max_attempts=3,
+    ),
+]
+MAX_RUNTIME_S = 6 * 3600
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every step is built from."""
+
+    session: PipelineSession
+    account: Account
+    parameters: dict[str, Any]
+    trees: dict[str, Tree]
+
+    def upload_archive(self, job: str) -> str:
+        """Upload a job's tree as one archive; returns the archive's URI."""
+        tree = self.trees[job]
+        s3 = self.session.boto_session.client("s3")
+        return upload(s3, self.account.bucket, tree.prefix, [(ARCHIVE, tree.archive())]) + ARCHIVE
+
+    def upload_folder(self, job: str) -> str:
+        """Upload a job's tree file by file; returns the folder's URI."""
+        tree = self.trees[job]
+        s3 = self.session.boto_session.client("s3")
+        return upload(s3, self.account.bucket, tree.prefix, tree.files)
+
+
+def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tree]) -> Pipeline:
+    """Define the pipeline on `session`; the trees are uploaded when it is compiled."""
+    context = Context(session, account, _sdk_parameters(account), trees)
+    preprocess, data_report = _preprocess_step(context)
+    train = _train_step(context, preprocess)
+    evaluate, evaluation_report = _evaluate_step(context, preprocess, train)
+    accuracy = JsonGet(
+        step_name=evaluate.name, property_file=evaluation_report, json_path=ACCURACY_PATH
+    )
+    register = register_step(
+        context.session,
+        account,
+        Lineage(
+            model_data=train.properties.ModelArtifacts.S3ModelArtifacts,
+            evaluation=Join(on="/", values=[_output(evaluate, "evaluation"), "evaluation.json"]),
+            accuracy=accuracy,
+            data_sha256=JsonGet(
+                step_name=preprocess.name, property_file=data_report, json_path="input.sha256"
+            ),
+            code_digest=code_digest(trees.values()),
+            parameters=context.parameters,
+        ),
+        retry_policies=[SERVICE_RETRIES],
+    )
+    deploy = LambdaStep(
+        "Deploy",
+        description="Asks the deploy function to converge; a pending version is left alone.",
+        lambda_func=Lambda(function_arn=account.function_arn(DEPLOY_FUNCTION), session=session),
+        inputs={"model_package_arn": register.properties.ModelPackageArn},
+        outputs=[
+            LambdaOutput(name, LambdaOutputTypeEnum.String)
+            for name in ("status", "endpoint_name", "model_package_arn", "message")
+        ],
+    )
+    gate = _gate_step(context, accuracy, passed=[register, deploy])
+    return Pipeline(
+        name=PIPELINE_NAME,
+        parameters=list(context.parameters.values()),
+        steps=[preprocess, train, evaluate, gate],
+        sagemaker_session=session,
+        pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=False),
+    )
+
+
+def _sdk_parameters(account: Account) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for parameter in declare(account, images.training_image(account.region, "ml.c5.2xlarge")):
+        name, default = parameter.name, parameter.default
+        if isinstance(default, int):
+            made[name] = ParameterInteger(name, default_value=default)
+        elif isinstance(default, float):
+            made[name] = ParameterFloat(name, default_value=default)
+        else:
+            choices = list(parameter.choices) or None
+            made[name] = ParameterString(name, default_value=default, enum_values=choices)
+    return made
+
+
+def _preprocess_step(context: Context) -> tuple[ProcessingStep, PropertyFile]:
+    names = ("train", "test", "unlabelled", "vocabulary", "report")
+    report = PropertyFile(name="DataReport", output_name="report", path="data_report.json")
+    options = {
+        "--vocabulary-size": "VocabularySize",
+        "--text-preset": "TextPreset",
+        "--expected-sha256": "ExpectedDataSha256",
+        "--max-reviews": "MaxReviews",
+    }
+    arguments: list[Any] = ["--input", f"{PROCESSING}/input/raw"]
+    for name in names:
+        arguments += [f"--{name}", f"{PROCESSING}/output/{name}"]
+    for flag, parameter in options.items():
+        arguments += [flag, context.parameters[parameter].to_string()]
+    step = _processing_step(
+        context,
+        "Preprocess",
+        inputs=[_input("raw", context.parameters["InputDataUrl"])],
+        outputs=[_upload_to(context, "Preprocess", name) for name in names],
+        arguments=arguments,
+        property_file=report,
+        description="Encodes the reviews; builds the dictionary from the training text only.",
+    )
+    return step, report
+
+
+def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
+    parameters = context.parameters
+    bucket = context.account.bucket
+    trainer = ContentAddressedTrainer(
+        training_image=parameters["TrainingImageUri"],
+        role=context.account.role_arn,
+        base_job_name=f"{PIPELINE_NAME}-train",
+        sagemaker_session=context.session,
+        source_code=SourceCode(
+            source_dir=context.upload_folder("train"),
+            entry_script="train.py",
+            requirements=REQUIREMENTS,
+        ),
+        compute=Compute(
+            instance_type=parameters["TrainingInstanceType"],
+            instance_count=parameters["TrainingInstanceCount"],
+            volume_size_in_gb=30,
+        ),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=MAX_RUNTIME_S),
+        hyperparameters={
+            flag: parameters[name].to_string() for name, flag in HYPERPARAMETERS.items()
+        },
+        output_data_config=OutputDataConfig(
+            s3_output_path=_run_prefix(bucket, "Train"), compression_type="GZIP"
+        ),
+    )
+    channels = [
+        InputData(channel_name=name, data_source=_output(preprocess, name))
+        for name in ("train", "vocabulary")
+    ]
+    return TrainingStep(
+        "Train",
+        description="Trains the LSTM; a slice of the training reviews decides when to stop.",
+        step_args=trainer.train(input_data_config=channels),
+        cache_config=CACHE,
+        retry_policies=JOB_RETRIES,
+    )
+
+
+def _evaluate_step(
+    context: Context, preprocess: ProcessingStep, train: TrainingStep
+) -> tuple[ProcessingStep, PropertyFile]:
+    report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
+    step = _processing_step(
+        context,
+        "Evaluate",
+        inputs=[
+            _input("model", train.properties.ModelArtifacts.S3ModelArtifacts),
+            _input("test", _output(preprocess, "test")),
+        ],
+        outputs=[_upload_to(context, "Evaluate", "evaluation")],
+        arguments=[
+            *("--model", f"{PROCESSING}/input/model"),
+            *("--test", f"{PROCESSING}/input/test"),
+            *("--output", f"{PROCESSING}/output/evaluation"),
+        ],
+        property_file=report,
+        description="Measures the model on the test reviews, which training never sees.",
+    )
+    return step, report
+
+
+def _gate_step(context: Context, accuracy: JsonGet, passed: list[Any]) -> ConditionStep:
+    minimum = context.parameters["MinAccuracy"]
+    fail = FailStep(
+        "AccuracyTooLow",
+        error_message=Join(
+            on=" ",
+            values=["Test accuracy", accuracy, "is below MinAccuracy", minimum.to_string()],
+        ),
+    )
+    return ConditionStep(
+        "AccuracyGate",
+        description="Lets a model through to the registry only if it is accurate enough.",
+        conditions=[ConditionGreaterThanOrEqualTo(left=accuracy, right=minimum)],
+        if_steps=passed,
+        else_steps=[fail],
+    )
+
+
+def _processing_step(
+    context: Context,
+    name: str,
+    *,
+    inputs: list[ProcessingInput],
+    outputs: list[ProcessingOutput],
+    arguments: list[Any],
+    property_file: PropertyFile,
+    description: str,
+) -> ProcessingStep:
+    job = name.lower()
+    processor = FrameworkProcessor(
+        image_uri=images.training_image(context.account.region, "ml.m5.xlarge"),
+        command=["python3"],
+        role=context.account.role_arn,
+        instance_count=1,
+        instance_type=context.parameters["ProcessingInstanceType"],
+        base_job_name=f"{PIPELINE_NAME}-{job}",
+        max_runtime_in_seconds=MAX_RUNTIME_S,
+        sagemaker_session=context.session,
+    )
+    step_args = processor.run(
+        code=f"{job}.py",
+        source_dir=context.upload_archive(job),
+        requirements=REQUIREMENTS,
+        inputs=inputs,
+        outputs=outputs,
+        arguments=arguments,
+        # The SDK puts its own scripts under the job's name: a time in it would change the
+        # definition at every compile.
+        job_name=f"source/{job}-scripts/{context.trees[job].digest}",
+    )
+    return ProcessingStep(
+        name,
+        description=description,
+        step_args=step_args,
+        property_files=[property_file],
+        cache_config=CACHE,
+        retry_policies=JOB_RETRIES,
+    )
+
+
+def _input(name: str, uri: Any) -> ProcessingInput:
+    return ProcessingInput(
+        input_name=name,
+        s3_input=ProcessingS3Input(
+            s3_uri=uri,
+            local_path=f"{PROCESSING}/input/{name}",
+            s3_data_type="S3Prefix",
+            s3_input_mode="File",
+        ),
+    )
+
+
+def _upload_to(context: Context, step: str, name: str) -> ProcessingOutput:
+    return ProcessingOutput(
+        output_name=name,
+        s3_output=ProcessingS3Output(
+            s3_uri=_run_prefix(context.account.bucket, step, name),
+            local_path=f"{PROCESSING}/output/{name}",
+            s3_upload_mode="EndOfJob",
+        ),
+    )
+
+
+def _run_prefix(bucket: str, *parts: str) -> Join:
+    return Join(
+        on="/", values=[f"s3://{bucket}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, *parts]
+    )
+
+
+def _output(step: ProcessingStep, name: str) -> Any:
+    return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri

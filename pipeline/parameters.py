@@ -1,0 +1,117 @@
+"""The pipeline's parameters as plain values: what a run may change, its default, its limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import ParameterError
+from pipeline.settings import Account
+
+Value = str | int | float
+ANY_DATA = "any"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter; its type is the type of its default."""
+
+    name: str
+    default: Value
+    about: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def type_name(self) -> str:
+        """The type as a pipeline definition calls it."""
+        return {str: "String", int: "Integer", float: "Float"}[type(self.default)]
+
+    def parse(self, text: str) -> str:
+        """Check a value given as text; returns it as text, which is how an execution takes it."""
+        if self.choices and text not in self.choices:
+            raise ParameterError(
+                f"parameter {self.name}: {text!r} is not one of {', '.join(self.choices)}"
+            )
+        try:
+            value = type(self.default)(text)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError
+        except ValueError:
+            kind = {"Integer": "a whole number", "Float": "a number"}[self.type_name]
+            raise ParameterError(
+                f"parameter {self.name}: {text!r} is not {kind} (for example {self.default})"
+            ) from None
+        return str(value)
+
+
+# Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
+HYPERPARAMETERS = {
+    "Epochs": "epochs",
+    "EmbeddingDim": "embedding-dim",
+    "HiddenDim": "hidden-dim",
+    "MaxReviewLength": "max-review-length",
+    "BatchSize": "batch-size",
+    "LearningRate": "learning-rate",
+    "Dropout": "dropout",
+    "Seed": "seed",
+    "ValidationFraction": "validation-fraction",
+    "Patience": "patience",
+}
+
+
+def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
+    """All parameters in the order in which the definition lists them."""
+    return (
+        Parameter(
+            "InputDataUrl",
+            f"s3://{account.bucket}/data/imdb/",
+            "S3 prefix of one archive, or of a folder, laid out like aclImdb",
+        ),
+        Parameter(
+            "ExpectedDataSha256",
+            ANY_DATA,
+            f"SHA-256 the archive must have, or {ANY_DATA!r}; anything else registers nothing",
+        ),
+        Parameter("MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all"),
+        Parameter("TextPreset", "modern", "how text becomes words", ("modern",)),
+        Parameter("VocabularySize", 40_000, "words in the dictionary, the most frequent ones"),
+        Parameter("MaxReviewLength", 400, "words of a review that the model reads"),
+        Parameter("EmbeddingDim", 128, "numbers that stand for a word"),
+        Parameter("HiddenDim", 128, "state of the LSTM in each direction"),
+        Parameter("Epochs", 4, "passes over the training reviews"),
+        Parameter("BatchSize", 64, "reviews in one step of training"),
+        Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule"),
+        Parameter("Dropout", 0.5, "share of values left out in training"),
+        Parameter("Seed", 1, "makes a run repeatable on one machine"),
+        Parameter("ValidationFraction", 0.1, "share of the training reviews kept to stop by"),
+        Parameter("Patience", 2, "epochs without progress before training stops"),
+        Parameter("MinAccuracy", 0.85, "test accuracy that a version needs to be registered"),
+        Parameter(
+            "ModelApprovalStatus",
+            "PendingManualApproval",
+            "status with which a version is registered",
+            ("PendingManualApproval", "Approved", "Rejected"),
+        ),
+        Parameter("ProcessingInstanceType", "ml.m5.xlarge", "machine of Preprocess and Evaluate"),
+        Parameter("TrainingInstanceType", "ml.c5.2xlarge", "machine of Train"),
+        Parameter("TrainingInstanceCount", 1, "machines of Train"),
+        Parameter("TrainingImageUri", training_image, "image of Train"),
+        Parameter("SourceCommit", "unknown", "git commit recorded with the model version"),
+    )
+
+
+def parse_assignments(
+    assignments: Iterable[str], parameters: Iterable[Parameter]
+) -> Mapping[str, str]:
+    """Turn `Name=Value` texts into an execution's parameters; the last of a name counts."""
+    known = {parameter.name: parameter for parameter in parameters}
+    values: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ParameterError(f"--parameter {assignment!r} is not of the form Name=Value")
+        if name not in known:
+            raise ParameterError(f"unknown parameter {name!r} (valid: {', '.join(known)})")
+        values[name] = known[name].parse(text)
+    return values

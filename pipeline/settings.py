@@ -1,0 +1,88 @@
+"""Where things are and what they are called; everything else is handed these values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ("local", "aws")
+LOCAL_ACCOUNT_ID = "000000000000"
+LOCAL_REGION = "us-east-1"
+
+PROJECT = "sentiment"
+PIPELINE_NAME = PROJECT
+MODEL_PACKAGE_GROUP = PROJECT
+ENDPOINT_NAME = PROJECT
+PREDICT_FUNCTION = f"{PROJECT}-predict-api"
+DEPLOY_FUNCTION = f"{PROJECT}-deploy-model"
+
+_PREFIX = "SENTIMENT_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose outside the command line; one value a `SENTIMENT_` variable."""
+
+    home: Path = ROOT / ".sentiment"
+    target: str = "local"
+    region: str = LOCAL_REGION
+    bucket: str = ""
+    role_arn: str = ""
+    inference_image: str = ""
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise SettingsError(
+                f"unknown target {self.target!r} (SENTIMENT_TARGET or --target is one of: "
+                f"{', '.join(TARGETS)})"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read `SENTIMENT_HOME`, `_TARGET`, `_REGION`, `_BUCKET`, `_ROLE_ARN`, `_INFERENCE_IMAGE`.
+
+        Any other `SENTIMENT_` variable is an error, so that a typing mistake is not ignored.
+        """
+        known = set(cls.__dataclass_fields__)
+        given = {
+            key.removeprefix(_PREFIX).lower(): value
+            for key, value in environ.items()
+            if key.startswith(_PREFIX) and value
+        }
+        if unknown := sorted(set(given) - known):
+            valid = ", ".join(_PREFIX + name.upper() for name in sorted(known))
+            raise SettingsError(f"unknown setting {_PREFIX}{unknown[0].upper()} (valid: {valid})")
+        home = Path(given.pop("home")).expanduser() if "home" in given else cls.home
+        region = given.pop("region", "") or (environ.get("AWS_REGION") or LOCAL_REGION)
+        settings = cls(home=home, region=region, **given)
+        return settings if settings.target == "aws" else replace(settings, region=LOCAL_REGION)
+
+    def account(self, account_id: str) -> Account:
+        """The names of this project's resources in one AWS account."""
+        registry = f"{account_id}.dkr.ecr.{self.region}.amazonaws.com"
+        return Account(
+            account_id=account_id,
+            region=self.region,
+            bucket=self.bucket or f"{PROJECT}-{self.region}-{account_id}",
+            role_arn=self.role_arn or f"arn:aws:iam::{account_id}:role/{PROJECT}-execution",
+            inference_image=self.inference_image or f"{registry}/{PROJECT}-inference:0.1.0",
+        )
+
+
+@dataclass(frozen=True)
+class Account:
+    """The names of this project's resources in one AWS account and region."""
+
+    account_id: str
+    region: str
+    bucket: str
+    role_arn: str
+    inference_image: str
+
+    def function_arn(self, name: str) -> str:
+        """The ARN of one of the project's Lambda functions."""
+        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{name}"
