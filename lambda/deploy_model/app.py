@@ -14,11 +14,11 @@ from functools import cache
 from typing import Any, TypedDict
 
 import boto3
-from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from deploy_model.apply import apply
 from deploy_model.errors import EventError
+from deploy_model.logs import logger
 from deploy_model.observe import SageMakerClient, observe
 from deploy_model.observed import APPROVED, PENDING, Observed
 from deploy_model.plan import Plan, Status, plan
@@ -28,8 +28,6 @@ DETAIL_TYPES = ("SageMaker Model Package State Change", "SageMaker Endpoint Stat
 # Each round ends with an account nearer to the wanted one; a delete, a create and the tidying up
 # are three. More are needed only when someone else is at work, and they will be called for it too.
 MAX_ROUNDS = 6
-
-logger = Logger(service="deploy_model")
 
 
 class Outcome(TypedDict):
@@ -51,7 +49,9 @@ def handler(event: Mapping[str, Any], context: Any) -> Outcome:
         "converged",
         request_id=getattr(context, "aws_request_id", None),
         duration_ms=round((time.monotonic() - started) * 1000),
-        **outcome,
+        status=outcome["status"],
+        model_package_arn=outcome["model_package_arn"],
+        reason=outcome["message"],
     )
     return outcome
 

@@ -47,7 +47,7 @@ def plan(settings: Settings, observed: Observed) -> Plan:
     if desired is None:
         return _without_approval(settings, observed)
     if endpoint is None:
-        return _create(Rollout(settings, desired, replaces=None))
+        return _create(observed, Rollout(settings, desired, replaces=None))
     if endpoint.is_broken:
         return _replace_broken(settings, endpoint, desired)
     rollout = Rollout(settings, desired, replaces=endpoint.config_name)
@@ -55,7 +55,7 @@ def plan(settings: Settings, observed: Observed) -> Plan:
         return _keep(settings, observed, endpoint, desired)
     if _was_tried(rollout, observed, endpoint):
         return _report_failure(observed, endpoint, desired)
-    return _update(rollout)
+    return _update(observed, rollout)
 
 
 def _wait(observed: Observed, endpoint: Endpoint, desired: ModelPackage | None) -> Plan:
@@ -94,22 +94,32 @@ def _nothing_approved(observed: Observed, rest: str, requests: tuple[Request, ..
     )
 
 
-def _create(rollout: Rollout) -> Plan:
+def _create(observed: Observed, rollout: Rollout) -> Plan:
     return Plan(
         "deploying",
         rollout.package.arn,
         f"creating the endpoint with version {rollout.package.version}",
-        (rollout.create_model(), rollout.create_endpoint_config(), rollout.create_endpoint()),
+        (*_missing(observed, rollout), rollout.create_endpoint()),
     )
 
 
-def _update(rollout: Rollout) -> Plan:
+def _update(observed: Observed, rollout: Rollout) -> Plan:
     return Plan(
         "deploying",
         rollout.package.arn,
         f"updating the endpoint to version {rollout.package.version}",
-        (rollout.create_model(), rollout.create_endpoint_config(), rollout.update_endpoint()),
+        (*_missing(observed, rollout), rollout.update_endpoint()),
     )
+
+
+def _missing(observed: Observed, rollout: Rollout) -> tuple[Request, ...]:
+    """What the endpoint needs and is not there yet."""
+    requests = []
+    if rollout.model_name not in {model.name for model in observed.models}:
+        requests.append(rollout.create_model())
+    if rollout.config_name not in {config.name for config in observed.configs}:
+        requests.append(rollout.create_endpoint_config())
+    return tuple(requests)
 
 
 def _replace_broken(settings: Settings, endpoint: Endpoint, desired: ModelPackage) -> Plan:

@@ -1,0 +1,182 @@
+"""Whatever happens and in whichever order, the endpoint ends up serving what the registry says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from deploy_model.app import Outcome, converge
+from deploy_model.settings import Settings
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.deploy_model.world import ROLE, Killed, World
+
+SETTINGS = Settings("sentiment", "sentiment", ROLE)
+# `make soak` asks for more
+RUNS = int(os.environ.get("SOAK_RUNS", "40"))
+STEPS = int(os.environ.get("SOAK_STEPS", "40"))
+STATUSES = ("Approved", "Rejected", "PendingManualApproval")
+
+
+class Operators(RuleBasedStateMachine):
+    """People review, events come as they please, functions die, endpoints take their time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.client = self.world.client()
+
+    @rule(status=st.sampled_from(STATUSES), healthy=st.integers(0, 3))
+    def register(self, status: str, healthy: int) -> None:
+        version = self.world.register(status)
+        if not healthy:
+            self.world.bad.add(version)
+
+    @precondition(lambda self: self.world.packages)
+    @rule(data=st.data(), status=st.sampled_from(STATUSES))
+    def review(self, data: st.DataObject, status: str) -> None:
+        """The event that follows may be lost: `wake` is a rule of its own."""
+        self.world.review(data.draw(st.sampled_from(sorted(self.world.packages))), status)
+
+    @rule(times=st.integers(1, 3))
+    def wake(self, times: int) -> None:
+        for _ in range(times):
+            converge(self.client, SETTINGS)
+
+    @rule(requests_later=st.integers(0, 4), after=st.booleans())
+    def wake_and_die(self, requests_later: int, after: bool) -> None:
+        cut = len(self.world.sent) + requests_later
+        self.world.kill_before, self.world.kill_after = (None, cut) if after else (cut, None)
+        try:
+            converge(self.client, SETTINGS)
+        except Killed:
+            pass
+        self.world.kill_before = self.world.kill_after = None
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+    @invariant()
+    def what_is_in_service_is_never_tidied_away(self) -> None:
+        if self.world.endpoint is not None and self.world.endpoint.status == "InService":
+            assert self.world.endpoint.config in self.world.configs
+
+    def teardown(self) -> None:
+        outcome = run_to_the_end(self.world, lambda: converge(self.client, SETTINGS))
+        approved = [p for p in self.world.packages.values() if p.status == "Approved"]
+        if not approved:
+            assert self.world.endpoint is None
+            assert outcome["status"] in ("nothing_approved", "awaiting_approval")
+            return
+        wanted = max(approved, key=lambda p: (p.modified_at or p.created_at, p.version))
+        assert outcome["model_package_arn"] == wanted.arn
+        if wanted.version in self.world.bad:
+            assert outcome["status"] == "failed"
+            assert self.world.served() != wanted.version
+        else:
+            assert outcome["status"] == "in_service"
+            assert self.world.served() == wanted.version
+            assert len(self.world.configs) <= 4
+
+
+def run_to_the_end(world: World, wake: Callable[[], Outcome]) -> Outcome:
+    """What the schedule does: wake until there is nothing left to do, which must come soon."""
+    for _ in range(8):
+        before = len(world.sent)
+        outcome = wake()
+        if len(world.sent) == before and outcome["status"] != "deploying":
+            return outcome
+        world.settle()
+    raise AssertionError("does not come to rest")
+
+
+Operators.TestCase.settings = hypothesis_settings(
+    max_examples=RUNS, stateful_step_count=STEPS, deadline=None
+)
+TestOperators = Operators.TestCase
+
+
+def first_version(world: World) -> int | None:
+    world.register("Approved")
+    return 1
+
+
+def next_version(world: World) -> int | None:
+    world.register("Approved")
+    return 2
+
+
+def roll_back(world: World) -> int | None:
+    world.review(2, "Rejected")
+    return 1
+
+
+def last_rejected(world: World) -> int | None:
+    world.review(1, "Rejected")
+    return None
+
+
+def many_versions(world: World) -> int | None:
+    return world.register("Approved")
+
+
+def after_a_failure(world: World) -> int | None:
+    world.bad.add(1)
+    return world.register("Approved")
+
+
+SCENARIOS = {
+    "first version": ([], first_version),
+    "next version": ([first_version], next_version),
+    "roll-back": ([first_version, next_version], roll_back),
+    "last rejected": ([first_version], last_rejected),
+    "pruning": ([many_versions] * 4, many_versions),
+    "after a failure": ([first_version], after_a_failure),
+}
+
+
+def play(scenario: str) -> tuple[World, Callable[[], Outcome], int | None]:
+    earlier, event = SCENARIOS[scenario]
+    world = World()
+    client = world.client()
+
+    def wake() -> Outcome:
+        return converge(client, SETTINGS)
+
+    if scenario == "after a failure":
+        world.bad.add(1)
+    for happened in earlier:
+        happened(world)
+        run_to_the_end(world, wake)
+    world.sent.clear()
+    return world, wake, event(world)
+
+
+def lives_to_the_end(world: World, wake: Callable[[], Outcome]) -> None:
+    """Wake as the schedule does; a function that dies is simply called again."""
+    for _ in range(8):
+        try:
+            wake()
+        except Killed:
+            continue
+        world.settle()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_dying_at_any_request_is_made_good_by_the_next_call(scenario: str, after: bool) -> None:
+    whole, wake, _ = play(scenario)
+    run_to_the_end(whole, wake)
+    assert whole.sent
+    for cut in range(len(whole.sent)):
+        world, wake, wanted = play(scenario)
+        world.kill_before, world.kill_after = (None, cut) if after else (cut, None)
+        lives_to_the_end(world, wake)
+        assert world.kill_before is None and world.kill_after is None, "the cut was never reached"
+        run_to_the_end(world, wake)
+        assert world.served() == wanted, f"cut {cut} of {whole.changes()}"
+        assert len(world.configs) <= 3
