@@ -8,6 +8,7 @@ on AWS an event may arrive more than once (a kill between the call and the recor
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.local.account import Account
 
 MAX_ATTEMPTS = 4
-BACKOFF_S = 1.0
+BACKOFF_S = float(os.environ.get("LOCAL_ACCOUNT_BACKOFF_S", "1"))
 POLL_S = 0.1
 
 

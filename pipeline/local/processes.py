@@ -22,33 +22,36 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 LOCK_VARIABLE = "LOCAL_ACCOUNT_LOCK"
+# Started by this process and not yet seen to end: kept so that a long-lived one leaves no zombies.
+_CHILDREN: list[subprocess.Popen[bytes]] = []
 # A look at a lock (`is_alive`) holds it, shared, for microseconds: an owner-to-be tries again.
-ACQUIRE_ATTEMPTS = 5
+ACQUIRE_WITHIN_S = 0.05
 ACQUIRE_PAUSE_S = 0.01
 
 
-def acquire(lock: Path) -> int | None:
-    """Take the lock; the open file descriptor, or None when another process holds it."""
+def acquire(lock: Path, *, within_s: float = ACQUIRE_WITHIN_S) -> int | None:
+    """Take the lock; the open file descriptor, or None when another process keeps holding it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    for attempt in range(ACQUIRE_ATTEMPTS):
+    deadline = time.monotonic() + within_s
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
         except BlockingIOError:
-            if attempt < ACQUIRE_ATTEMPTS - 1:
-                time.sleep(ACQUIRE_PAUSE_S)
-    os.close(descriptor)
-    return None
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(ACQUIRE_PAUSE_S)
 
 
 @contextmanager
-def held(lock: Path, *, what: str) -> Iterator[int]:
+def held(lock: Path, *, what: str, within_s: float = ACQUIRE_WITHIN_S) -> Iterator[int]:
     """Hold the lock inside; its descriptor can be handed over with `start`.
 
     Raises LocalAccountError when another process holds it.
     """
-    descriptor = acquire(lock)
+    descriptor = acquire(lock, within_s=within_s)
     if descriptor is None:
         raise LocalAccountError(f"{what} is already being worked on by another process")
     try:
@@ -91,8 +94,9 @@ def start(module: str, arguments: list[str], *, descriptor: int, log: Path) -> N
     holds it.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
     with log.open("ab") as output:
-        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -102,6 +106,7 @@ def start(module: str, arguments: list[str], *, descriptor: int, log: Path) -> N
             env={**own_environment(), LOCK_VARIABLE: str(descriptor)},
             cwd="/",
         )
+    _CHILDREN.append(child)
 
 
 def release_inherited_lock() -> None:

@@ -46,6 +46,13 @@ def encode(value: Any) -> str:
     return json.dumps(value, default=default)
 
 
+class _Connection(sqlite3.Connection):
+    """Closed when its thread or store is gone; nobody else can know when that is."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Store:
     """Documents by (kind, name), listed by kind and optional parent in order of creation."""
 
@@ -69,7 +76,11 @@ class Store:
         if connection is None:
             try:
                 connection = sqlite3.connect(
-                    self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S
+                    self.path,
+                    isolation_level=None,
+                    timeout=BUSY_TIMEOUT_S,
+                    check_same_thread=False,
+                    factory=_Connection,
                 )
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=NORMAL")

@@ -16,6 +16,7 @@ from pipeline.local.services.listing import page
 from pipeline.local.services.tags import tag
 from pipeline.local.store import Document
 
+RUNNER_LEAVES_WITHIN_S = 10.0
 ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -231,16 +232,16 @@ def stop_pipeline_execution(account: Account, request: Document) -> Document:
 @answers("sagemaker:RetryPipelineExecution")
 def retry_pipeline_execution(account: Account, request: Document) -> Document:
     arn = request["PipelineExecutionArn"]
-    with held(execution_lock(account, arn), what=f"execution {arn}") as descriptor:
-        # The lock is ours, so an execution still said to run has no runner any more.
-        finish(account, arn, "Failed", "the process that ran the pipeline was killed")
-        status = _execution(account, arn)["PipelineExecutionStatus"]
-        if status not in ("Failed", "Stopped"):
-            raise ServiceError(
-                "ValidationException",
-                f"Pipeline execution with ARN {arn} status {status}. "
-                "It must be Failed or Stopped to be retried.",
-            )
+    status = _execution(account, arn)["PipelineExecutionStatus"]
+    if status not in ("Failed", "Stopped"):
+        raise ServiceError(
+            "ValidationException",
+            f"Pipeline execution with ARN {arn} status {status}. "
+            "It must be Failed or Stopped to be retried.",
+        )
+    # A runner that has just recorded the end still takes a moment to leave.
+    lock = execution_lock(account, arn)
+    with held(lock, what=f"execution {arn}", within_s=RUNNER_LEAVES_WITHIN_S) as descriptor:
         account.store.change(
             "execution",
             arn,

@@ -30,6 +30,18 @@ def stream(body: Any) -> IO[bytes]:
     return file
 
 
+class _SelfClosing(io.FileIO):
+    """A file that closes itself when it is read to its end, as a network response does."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.closed:
+            return b""
+        data = super().read(-1 if size is None else size)
+        if size is None or size < 0 or not data:
+            self.close()
+        return data or b""
+
+
 @answers("s3:CreateBucket")
 def create_bucket(account: Account, request: Document) -> Document:
     account.objects.create_bucket(request["Bucket"])
@@ -138,20 +150,18 @@ def _range(header: str, size: int) -> tuple[int, int]:
 def get_object(account: Account, request: Document) -> Document:
     entry = account.objects.entry(request["Bucket"], request["Key"])
     answer = _description(account, request["Bucket"], entry)
-    file = entry.path.open("rb")
-    length = entry.size_bytes
     if "Range" in request:
         first, last = _range(request["Range"], entry.size_bytes)
-        length = last - first + 1
-        answer["ContentRange"] = f"bytes {first}-{last}/{entry.size_bytes}"
-        with file:
+        with entry.path.open("rb") as file:
             file.seek(first)
-            return {
-                **answer,
-                "ContentLength": length,
-                "Body": StreamingBody(io.BytesIO(file.read(length)), length),
-            }
-    return {**answer, "ContentLength": length, "Body": StreamingBody(file, length)}
+            data = file.read(last - first + 1)
+        return {
+            **answer,
+            "ContentRange": f"bytes {first}-{last}/{entry.size_bytes}",
+            "ContentLength": len(data),
+            "Body": StreamingBody(io.BytesIO(data), len(data)),
+        }
+    return {**answer, "Body": StreamingBody(_SelfClosing(entry.path), entry.size_bytes)}
 
 
 @answers("s3:ListObjectsV2")
