@@ -324,12 +324,12 @@ class Supervisor:
         return not mark.exists() or time.time() - mark.stat().st_mtime > IDLE_S
 
     def run(self) -> None:
-        """Supervise until the endpoint is deleted, fails for good, or is idle."""
+        """Supervise until the endpoint or its home is deleted, it fails for good, or is idle."""
         _touch(self.account, self.name)
         try:
             while True:
                 endpoint = self.account.store.get("endpoint", self.name)
-                if endpoint is None:
+                if endpoint is None or not self.account.store.path.exists():
                     shutil.rmtree(_folder(self.account, self.name), ignore_errors=True)
                     return
                 if self.server and not self.server.is_alive():

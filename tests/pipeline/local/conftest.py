@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 import pipeline.local
-from pipeline.local import Function, Image, Rule
+from pipeline.local import Function, Image, Rule, processes
 from pipeline.local.account import Account, open_account
 
 WAIT_S = 30
@@ -242,3 +242,5 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path / "a home", tmp_path, configuration)
     yield made
     made.kill_all()
+    for child in processes._CHILDREN:
+        child.wait(WAIT_S)
