@@ -1,0 +1,1 @@
+"""Answers the web: reviews in, verdicts out, by way of the SageMaker endpoint."""
