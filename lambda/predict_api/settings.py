@@ -15,7 +15,15 @@ ENTITY_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 # The rest of the environment belongs to Lambda; a key of one of these families that is no setting
 # is a typing error that would otherwise silently leave a default in place.
-FAMILIES = ("ENDPOINT_", "CONNECT_", "READ_", "MAX_ATTEMPT", "MAX_BODY", "MAX_BATCH", "FEEDBACK_")
+FAMILIES = (
+    "ENDPOINT_",
+    "CONNECT_TIMEOUT",
+    "READ_TIMEOUT",
+    "MAX_ATTEMPT",
+    "MAX_BODY",
+    "MAX_BATCH",
+    "FEEDBACK_",
+)
 
 
 @dataclass(frozen=True)

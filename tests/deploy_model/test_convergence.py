@@ -88,7 +88,7 @@ def run_to_the_end(world: World, wake: Callable[[], Outcome]) -> Outcome:
     for _ in range(8):
         before = len(world.sent)
         outcome = wake()
-        if len(world.sent) == before and outcome["status"] != "deploying":
+        if len(world.sent) == before and not world.in_flight():
             return outcome
         world.settle()
     raise AssertionError("does not come to rest")

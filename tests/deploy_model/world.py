@@ -103,6 +103,9 @@ class World:
             endpoint.status = "Failed" if failed else "InService"
             endpoint.modified_at = self.tick()
 
+    def in_flight(self) -> bool:
+        return self.endpoint is not None and self.endpoint.status not in ("InService", *BROKEN)
+
     def served(self) -> int | None:
         if self.endpoint is None or self.endpoint.status in (*BROKEN, "Creating", "Deleting"):
             return None

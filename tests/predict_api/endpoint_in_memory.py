@@ -1,0 +1,73 @@
+"""A SageMaker endpoint that lives in memory, behind a real boto3 client."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.response import StreamingBody
+
+SESSION = boto3.session.Session(
+    aws_access_key_id="testing",
+    aws_secret_access_key="testing",  # noqa: S106
+)
+
+
+@dataclass
+class EndpointInMemory:
+    """Likes a review the more, the more often it says "good", unless told to fail.
+
+    `failures` are what the next calls meet: a (code, message) that SageMaker refuses with, an
+    exception, or bytes to answer with.
+    """
+
+    failures: list[Any] = field(default_factory=list)
+    reviews: list[str] = field(default_factory=list)
+    calls: int = 0
+    slept: list[float] = field(default_factory=list)
+    lock: Any = field(default_factory=Lock)
+
+    def client(self) -> Any:
+        client = SESSION.client("sagemaker-runtime", region_name="us-east-1")
+        client.meta.events.register(
+            "before-parameter-build.sagemaker-runtime",
+            lambda params, context, **_: context.update(parameters=params),
+        )
+        client.meta.events.register("before-call.sagemaker-runtime", self._answer)
+        return client
+
+    def _answer(self, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        with self.lock:
+            self.calls += 1
+            failure = self.failures.pop(0) if self.failures else None
+        if isinstance(failure, Exception):
+            raise failure
+        if isinstance(failure, tuple):
+            code, message = failure
+            error = {"Error": {"Code": code, "Message": message}, "OriginalStatusCode": 500}
+            return AWSResponse("https://runtime", 424, {}, None), error
+        parameters = context["parameters"]
+        assert parameters["EndpointName"] == "sentiment"
+        content = failure or self._judge(json.loads(parameters["Body"])["reviews"])
+        body = StreamingBody(io.BytesIO(content), len(content))
+        return AWSResponse("https://runtime", 200, {}, None), {"Body": body}
+
+    def _judge(self, reviews: list[str]) -> bytes:
+        self.reviews += reviews
+        return json.dumps(
+            {"predictions": [verdict(review) for review in reviews], "model_version": "3"}
+        ).encode()
+
+
+def verdict(review: str) -> dict[str, Any]:
+    words = re.findall(r"\w+", re.sub(r"<[^>]*>", " ", review))
+    liking = words.count("good") + words.count("generous") + 0.5
+    probability = liking / (liking + words.count("bad") + 0.5)
+    label = "positive" if probability >= 0.5 else "negative"
+    return {"label": label, "probability": probability, "token_count": len(words)}

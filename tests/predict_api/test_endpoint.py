@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+
+from tests.predict_api.endpoint_in_memory import EndpointInMemory
+
+Ask = Callable[..., dict[str, Any]]
+URL = "https://runtime.sagemaker.us-east-1.amazonaws.com"
+INSIDE = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/sentiment Traceback /opt/ml/model"
+THROTTLED = ("ThrottlingException", INSIDE)
+TIMEOUT = ReadTimeoutError(endpoint_url=URL)
+LASTING = {
+    "missing": (("ValidationError", INSIDE), "endpoint_missing"),
+    "model error": (("ModelError", INSIDE), "endpoint_failed"),
+    "internal failure": (("InternalFailure", INSIDE), "endpoint_failed"),
+    "access denied": (("AccessDeniedException", INSIDE), "endpoint_failed"),
+    "unreachable": (EndpointConnectionError(endpoint_url=URL), "endpoint_failed"),
+    "hung up": (ConnectionClosedError(endpoint_url=URL), "endpoint_failed"),
+    "no credentials": (NoCredentialsError(), "endpoint_failed"),
+}
+PASSING = {
+    "throttled": (THROTTLED, "endpoint_throttled"),
+    "not ready": (("ModelNotReadyException", INSIDE), "endpoint_throttled"),
+    "read timeout": (TIMEOUT, "endpoint_timeout"),
+    "connect timeout": (ConnectTimeoutError(endpoint_url=URL), "endpoint_timeout"),
+}
+
+
+@pytest.mark.parametrize("case", [*LASTING, *PASSING])
+def test_an_endpoint_that_does_not_answer_is_503_with_a_time_to_come_back_and_no_more(
+    ask: Ask, model: EndpointInMemory, case: str
+) -> None:
+    failure, code = (LASTING | PASSING)[case]
+    model.failures = [failure] * 10
+    answer = ask()
+    assert (answer["statusCode"], answer["json"]["code"]) == (503, code)
+    assert int(answer["headers"]["Retry-After"]) > 0
+    assert answer["json"].keys() == {"code", "message", "request_id"}
+    for hint in ("arn:", "Traceback", "/opt", "amazonaws", "Exception"):
+        assert hint not in answer["body"]
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_what_will_not_pass_is_not_tried_again(
+    ask: Ask, model: EndpointInMemory, case: str
+) -> None:
+    model.failures = [LASTING[case][0]] * 10
+    ask()
+    assert (model.calls, model.slept) == (1, [])
+
+
+@pytest.mark.parametrize("case", PASSING)
+def test_a_throttle_or_a_timeout_is_tried_once_more_after_a_pause(
+    ask: Ask, model: EndpointInMemory, case: str
+) -> None:
+    model.failures = [PASSING[case][0]]
+    assert ask()["statusCode"] == 200
+    assert model.calls == 2
+    (pause,) = model.slept
+    assert 0 < pause <= 0.5
+
+
+def test_attempts_come_to_an_end(ask: Ask, model: EndpointInMemory) -> None:
+    model.failures = [TIMEOUT] * 10
+    ask()
+    assert model.calls == 2
+
+
+def a_prediction(**changes: Any) -> dict[str, Any]:
+    return {"label": "positive", "probability": 0.9, "token_count": 3} | changes
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"Traceback",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps({"predictions": [a_prediction()]}).encode(),
+        json.dumps({"predictions": [a_prediction()], "model_version": 3}).encode(),
+        json.dumps({"predictions": [], "model_version": "3"}).encode(),
+        json.dumps({"predictions": [a_prediction()] * 2, "model_version": "3"}).encode(),
+        *(
+            json.dumps({"predictions": [a_prediction(**odd)], "model_version": "3"}).encode()
+            for odd in (
+                {"probability": 1.1},
+                {"probability": -0.1},
+                {"probability": float("nan")},
+                {"probability": "0.9"},
+                {"probability": None},
+                {"label": "neutral"},
+                {"label": "negative"},
+                {"token_count": None},
+            )
+        ),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_not_passed_on(
+    ask: Ask, model: EndpointInMemory, answer: bytes
+) -> None:
+    model.failures = [answer or b" "]
+    assert ask()["json"]["code"] == "endpoint_failed"
