@@ -1,0 +1,280 @@
+// The page's behaviour. Whatever a person or the API says is put on the page as text, never as HTML.
+
+const EXAMPLES = [
+  {
+    name: "Warm praise",
+    text: "I went in with no idea what to expect and came out beaming. The two leads are wonderful together, the jokes land, and the last scene is as tender as anything I have seen this year. I have already told everyone I know to go.",
+  },
+  {
+    name: "A clear no",
+    text: "Two hours I will never get back. The plot makes no sense, the dialogue is painful, and not one of the actors looks as if they want to be there. I have rarely been so bored in a cinema.",
+  },
+  {
+    name: "Turns at the end",
+    text: "For an hour this is superb: a gripping story, gorgeous photography, a brilliant cast at the top of their game. Then it throws all of that away. The ending is so lazy and so stupid that I left angry, and I would not recommend it to anybody.",
+  },
+  {
+    name: "Sarcasm",
+    text: "Oh, what a masterpiece. I especially loved the part where nothing happened for forty minutes, and the dazzling decision to explain every joke twice. A triumph. My watch has never been so fascinating.",
+  },
+  {
+    name: "Not not good",
+    text: "I can't say I didn't enjoy it. It is not nearly as bad as people told me, and there is not a single scene in it that I would want to miss.",
+  },
+];
+const SHORTEST_RETRY_S = 1;
+const HISTORY_LENGTH = 8;
+const MESSAGES = {
+  offline: ["You seem to be offline", "The review is still here. Try again once you are connected."],
+  unreachable: ["The model could not be reached", "Something between here and there is not answering. Please try again."],
+  timeout: ["That took too long", "The model did not answer in time. It may be awake by now: please try again."],
+  busy: ["Too many readers at once", "Please try again in a moment."],
+  waking: ["The model is not ready", "It may be starting, or nothing is in service yet. Please try again in a moment."],
+  failed: ["Something went wrong", "That was not your review's fault. Please try again."],
+};
+
+const $ = (id) => document.getElementById(id);
+const page = {
+  form: $("form"), review: $("review"), counter: $("counter"), problem: $("problem"),
+  clear: $("clear"), submit: $("submit"), submitText: $("submit-text"), examples: $("examples"),
+  verdict: $("verdict"), phrase: $("phrase"), detail: $("detail"), scale: $("scale"),
+  version: $("version"), again: $("again"), history: $("history"), earlier: $("earlier"),
+  feedback: $("feedback"), feedbackQuestion: $("feedback-question"), right: $("right"),
+  wrong: $("wrong"), feedbackAnswer: $("feedback-answer"),
+};
+const number = new Intl.NumberFormat("en");
+
+let config;
+let current = null; // the verdict on show: {label, probability, request_id, text}
+let reading = false;
+
+class Refused extends Error {
+  constructor(kind, retryAfterS = SHORTEST_RETRY_S) {
+    super(kind);
+    this.kind = kind;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+// What the text takes up in a request: letters outside English take two bytes or more.
+function sizeOf(text) {
+  return new TextEncoder().encode(JSON.stringify(text)).length - 2;
+}
+
+// How sure, in words. `probability` is that of a positive review.
+function inWords(probability) {
+  const side = probability >= 0.5 ? "positive" : "negative";
+  const sureness = Math.max(probability, 1 - probability);
+  if (sureness < 0.6) return `Torn, but leans ${side}`;
+  if (sureness < 0.8) return `Leans ${side}`;
+  if (sureness < 0.95) return `Mostly ${side}`;
+  return `Clearly ${side}`;
+}
+
+function percentage(probability) {
+  const sureness = Math.max(probability, 1 - probability);
+  return sureness > 0.99 ? "more than 99 %" : `${Math.round(sureness * 100)} %`;
+}
+
+async function post(path, body) {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), config.timeout_ms);
+  try {
+    return await fetch(new URL(path, new URL(config.api, document.baseURI)), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal: stop.signal,
+      credentials: "omit",
+    });
+  } catch {
+    throw new Refused(stop.signal.aborted ? "timeout" : navigator.onLine ? "unreachable" : "offline");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function ask(text) {
+  const response = await post("predict", { review: text });
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok && answer.probability >= 0 && answer.probability <= 1) return answer;
+  const retryAfterS = Number(response.headers.get("Retry-After")) || SHORTEST_RETRY_S;
+  if (response.status === 422) throw new Refused("wordless");
+  if (response.status === 413) throw new Refused("long");
+  if (response.status === 429) throw new Refused("busy", retryAfterS);
+  if (response.status === 503) throw new Refused("waking", retryAfterS);
+  throw new Refused("failed");
+}
+
+async function read() {
+  const text = page.review.value;
+  if (reading) return;
+  if (!text.trim()) return complain("Write or paste a review first.");
+  if (sizeOf(text) > config.max_review_bytes) return complain("That is too long. Please shorten it a little.");
+  complain("");
+  remember();
+  setReading(true);
+  const slow = setTimeout(
+    () => say("reading", "Still reading …", "The model may be waking up. The first answer can take half a minute."),
+    config.slow_after_ms,
+  );
+  try {
+    const answer = await ask(text);
+    current = { ...answer, text };
+    showVerdict(answer);
+  } catch (error) {
+    showError(error instanceof Refused ? error : new Refused("failed"));
+  } finally {
+    clearTimeout(slow);
+    setReading(false);
+  }
+}
+
+function setReading(now) {
+  reading = now;
+  page.submit.setAttribute("aria-disabled", String(now));
+  page.submitText.textContent = now ? "Reading" : "Read it";
+  page.form.classList.toggle("reading", now);
+  if (now) {
+    say("reading", "Reading …", "");
+    page.version.textContent = "";
+  }
+}
+
+// Everything that the verdict's box can say goes through here.
+function say(state, phrase, detail) {
+  page.verdict.dataset.state = state;
+  page.phrase.textContent = phrase;
+  page.detail.textContent = detail;
+  page.again.hidden = state !== "error";
+  page.feedback.hidden = state !== "verdict" || !config.feedback;
+}
+
+function showVerdict({ label, probability, model_version: version }) {
+  say("verdict", inWords(probability), `${percentage(probability)} likely to be ${label}`);
+  page.verdict.dataset.label = label;
+  page.scale.style.setProperty("--probability", probability);
+  page.version.textContent = `Judged by model version ${version}`;
+  page.feedbackQuestion.textContent = "Was this right?";
+  page.feedbackAnswer.textContent = "";
+  page.right.hidden = page.wrong.hidden = false;
+  bringIntoView();
+}
+
+function showError({ kind, retryAfterS }) {
+  if (kind === "wordless" || kind === "long") {
+    say("idle", "Nothing read yet", "The verdict appears here.");
+    complain(kind === "long" ? "That is too long. Please shorten it a little." : "There are no words to judge in this.");
+    return;
+  }
+  const [phrase, detail] = MESSAGES[kind];
+  say("error", phrase, detail);
+  page.again.disabled = true;
+  setTimeout(() => { page.again.disabled = false; }, retryAfterS * 1000);
+  bringIntoView();
+}
+
+function bringIntoView() {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const { top, bottom } = page.scale.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) page.verdict.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "nearest" });
+}
+
+function complain(text) {
+  page.problem.textContent = text;
+  page.review.setAttribute("aria-invalid", String(text !== ""));
+  if (text) page.review.focus();
+}
+
+function count() {
+  const size = sizeOf(page.review.value);
+  const left = config.max_review_bytes - size;
+  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)}`;
+  page.counter.dataset.state = left < 0 ? "over" : left < config.max_review_bytes / 10 ? "near" : "fine";
+  page.clear.hidden = size === 0;
+  if (left < 0) {
+    page.problem.textContent = `Too long by ${number.format(-left)}. Please shorten it a little.`;
+    page.review.setAttribute("aria-invalid", "true");
+  } else if (page.problem.textContent) {
+    complain("");
+  }
+}
+
+// What was on show moves to the list of earlier ones, newest first.
+function remember() {
+  if (current === null) return;
+  const { text, label, probability } = current;
+  current = null;
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.label = label;
+  const words = document.createElement("span");
+  words.textContent = `${inWords(probability)}, ${percentage(probability)}`;
+  const excerpt = document.createElement("q");
+  excerpt.textContent = text.length > 90 ? `${text.slice(0, 90).trimEnd()} …` : text;
+  button.append(words, " ", excerpt);
+  button.addEventListener("click", () => { put(text); page.review.focus(); });
+  item.append(button);
+  page.earlier.prepend(item);
+  while (page.earlier.children.length > HISTORY_LENGTH) page.earlier.lastChild.remove();
+  page.history.hidden = false;
+}
+
+function put(text) {
+  page.review.value = text;
+  count();
+}
+
+async function sendFeedback(wasRight) {
+  const { label, request_id: requestId } = current;
+  const other = label === "positive" ? "negative" : "positive";
+  page.right.hidden = page.wrong.hidden = true;
+  page.feedbackQuestion.textContent = "";
+  try {
+    const response = await post("feedback", { request_id: requestId, label: wasRight ? label : other });
+    if (!response.ok) throw new Refused("failed");
+    page.feedbackAnswer.textContent = "Thank you. That helps the next version.";
+  } catch {
+    page.feedbackAnswer.textContent = "That could not be kept. No harm done.";
+  }
+}
+
+function offerExamples() {
+  for (const { name, text } of EXAMPLES) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = name;
+    button.addEventListener("click", () => { if (!reading) { put(text); read(); } });
+    item.append(button);
+    page.examples.append(item);
+  }
+}
+
+function listen() {
+  page.form.addEventListener("submit", (event) => { event.preventDefault(); read(); });
+  page.review.addEventListener("input", count);
+  page.review.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); read(); }
+  });
+  page.clear.addEventListener("click", () => { put(""); page.review.focus(); });
+  page.again.addEventListener("click", () => { page.submit.focus(); read(); });
+  page.right.addEventListener("click", () => sendFeedback(true));
+  page.wrong.addEventListener("click", () => sendFeedback(false));
+}
+
+async function start() {
+  config = await (await fetch("config.json", { cache: "no-cache" })).json();
+  offerExamples();
+  count();
+  listen();
+  document.documentElement.dataset.ready = "true";
+}
+
+start().catch(() => {
+  page.phrase.textContent = "The page could not be set up";
+  page.detail.textContent = "config.json is missing or cannot be read. Reloading may help.";
+  page.verdict.dataset.state = "error";
+});
