@@ -142,7 +142,7 @@ class _Reader:
     def _content(self, header: tarfile.TarInfo, name: str) -> bytes:
         if header.size > self._limits.read_bytes:
             raise self._refuse(
-                f"member {ascii(name[:80])} is {header.size} bytes; at most"
+                f"member {name[:80]!a} is {header.size} bytes; at most"
                 f" {self._limits.read_bytes} are allowed"
             )
         return self._read(header.size + -header.size % BLOCK)[: header.size]

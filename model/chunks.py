@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import DataError
-from model.files import read_tensors, tensor_bytes
 from model.reviews import Review
 from model.shards import Reviews
+from model.tensors import Array, read_tensors, tensor_bytes
 from model.text import TextSettings
 from model.vocabulary import INFREQUENT_WORD, Vocabulary
 
@@ -80,7 +80,7 @@ def tokenize_chunk(
         ids.extend(map(number_of, tokenize_review(_decode(review))))
         offsets.append(len(ids))
     tokens = np.frombuffer(ids, dtype=np.int32)
-    tensors = {
+    tensors: dict[str, Array] = {
         "tokens": tokens,
         "offsets": np.array(offsets, dtype=np.int64),
         "labels": np.array([review.label for review in reviews], dtype=np.int8),

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import DataError
-from model.files import read_tensors, tensor_bytes, write_file
+from model.files import write_file
+from model.tensors import Array, read_tensors, tensor_bytes
 
 FORMAT = "1"
 REVIEWS_PER_SHARD = 8192
@@ -40,7 +41,11 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def write_shard(path: Path, reviews: Reviews, vocabulary_sha256: str) -> None:
-    tensors = {"tokens": reviews.tokens, "offsets": reviews.offsets, "labels": reviews.labels}
+    tensors: dict[str, Array] = {
+        "tokens": reviews.tokens,
+        "offsets": reviews.offsets,
+        "labels": reviews.labels,
+    }
     metadata = {"format": FORMAT, "vocabulary_sha256": vocabulary_sha256}
     write_file(path, tensor_bytes(tensors, metadata))
 

@@ -1,0 +1,1 @@
+"""What serves a model version: the hooks it carries along, and the server that calls them."""

@@ -1,0 +1,119 @@
+"""Serve one model version: `python -m inference.server --model-dir /opt/ml/model`."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from inference.hooks import Hooks, load_hooks
+from inference.service import MAX_BODY_BYTES, Service
+
+_GRACE_S = 20  # SageMaker kills a container 30 s after it asked it to stop
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    model_dir: Path = Path("/opt/ml/model")
+    host: str = "0.0.0.0"  # noqa: S104  a container is reached through all of its addresses
+    port: int = 8080
+    program: str = "inference.py"
+    model_version: str = "unknown"
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> ServerSettings:
+    """Flags, then the environment that SageMaker sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    # SageMaker starts every container as `docker run IMAGE serve`
+    parser.add_argument("command", nargs="?", choices=["serve"], help=argparse.SUPPRESS)
+    defaults = ServerSettings()
+    parser.add_argument("--model-dir", type=Path, default=defaults.model_dir)
+    parser.add_argument("--host", default=defaults.host)
+    parser.add_argument("--port", type=int, default=defaults.port)
+    options = parser.parse_args(arguments)
+    port = environ.get("SAGEMAKER_BIND_TO_PORT") or options.port
+    try:
+        return ServerSettings(
+            model_dir=options.model_dir.resolve(),
+            host=options.host,
+            port=int(port),
+            program=environ.get("SAGEMAKER_PROGRAM") or defaults.program,
+            model_version=environ.get("MODEL_VERSION") or defaults.model_version,
+            max_body_bytes=int(environ.get("MAX_BODY_BYTES") or defaults.max_body_bytes),
+        )
+    except ValueError:
+        parser.error("SAGEMAKER_BIND_TO_PORT and MAX_BODY_BYTES must be whole numbers")
+
+
+class JSONLines(logging.Formatter):
+    """One JSON object a line: the event, when, and its details."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        details: dict[str, Any] = getattr(record, "details", {})
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return json.dumps({"event": record.getMessage(), "time": f"{now}Z", **details})
+
+
+def configure_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONLines())
+    logger = logging.getLogger("inference")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def serve(settings: ServerSettings) -> int:
+    """Until asked to stop: 0; 1 when the version cannot be served or the port cannot be had."""
+    log = logging.getLogger("inference")
+    failures: list[str] = []
+
+    def load() -> tuple[Hooks, Any]:
+        hooks = load_hooks(settings.model_dir, settings.program)
+        return hooks, hooks.model_fn(str(settings.model_dir))
+
+    def failed() -> None:
+        failures.append("load")
+        server.should_exit = True
+
+    service = Service(
+        load,
+        model_version=settings.model_version,
+        max_body_bytes=settings.max_body_bytes,
+        failed=failed,
+    )
+    config = uvicorn.Config(
+        service.app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        # uvicorn's own lines would be plain text, and on errors tracebacks
+        log_level="critical",
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started and not failures:
+        log.info("bind_failed", extra={"details": {"port": settings.port}})
+        return 1
+    log.info("stopped", extra={"details": {"model_version": settings.model_version}})
+    return 1 if failures else 0
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    configure_logging()
+    return serve(parse(arguments, environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

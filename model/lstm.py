@@ -1,0 +1,111 @@
+"""The model: words in, one number out. Reads from top to bottom.
+
+B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.errors import DataError
+from model.vocabulary import INFREQUENT_WORD, NO_WORD
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Everything that decides the shapes of the weights, and how they are used.
+
+    `vocabulary_size` counts all ids, the two reserved ones included.
+    """
+
+    vocabulary_size: int
+    embedding_dim: int = 128
+    hidden_dim: int = 128
+    max_review_length: int = 400
+    dropout: float = 0.5
+    word_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary_size", "embedding_dim", "hidden_dim", "max_review_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= 10_000_000:
+                raise DataError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        for name in ("dropout", "word_dropout"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < 1:
+                raise DataError(f"{name} is {value!r}; it must be at least 0 and below 1")
+
+    @classmethod
+    def from_json(cls, value: Any) -> "LSTMConfig":
+        if not isinstance(value, dict) or set(value) != set(cls.__dataclass_fields__):
+            names = ", ".join(cls.__dataclass_fields__)
+            raise DataError(f"the model's config must hold exactly: {names}")
+        return cls(**value)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class SentimentLSTM(nn.Module):
+    """One LSTM reads forwards, one backwards; the strongest response of each unit is judged.
+
+    A review's logit does not depend on what else is in its batch: both directions start at the
+    review's own first word, so padding always comes last, and pooling leaves it out.
+    """
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        embedding_dim, hidden_dim = config.embedding_dim, config.hidden_dim
+        self.embedding = nn.Embedding(config.vocabulary_size, embedding_dim, padding_idx=NO_WORD)
+        self.forwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
+        self.backwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
+        self.output = nn.Linear(2 * hidden_dim, 1)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        H = self.config.hidden_dim
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.embedding.weight[NO_WORD] = 0.0
+        for name, weight in self.named_parameters():
+            if name.endswith("weight_hh_l0"):
+                nn.init.orthogonal_(weight)
+            elif name.endswith(("bias_ih_l0", "bias_hh_l0")):
+                nn.init.zeros_(weight)
+            if name.endswith("bias_ih_l0"):
+                # gates lie in the order input, forget, cell, output: remember by default
+                weight[H : 2 * H] = 1.0
+
+    def forward(
+        self, tokens: Tensor, lengths: Tensor, random: torch.Generator | None = None
+    ) -> Tensor:
+        """Logits (B) of being positive, for `tokens` (B, T) padded with 0, `lengths` (B) >= 1.
+
+        With `random`, as in training, words and features are dropped as it draws; without, none.
+        """
+        config = self.config
+        time = torch.arange(tokens.shape[1])  # (T)
+        padding = time >= lengths[:, None]  # (B, T)
+        if random is not None:
+            unread = torch.rand(tokens.shape, generator=random) < config.word_dropout  # (B, T)
+            tokens = tokens.masked_fill(unread & ~padding, INFREQUENT_WORD)
+        words = drop(self.embedding(tokens), config.dropout, random)  # (B, T, E)
+        last_first = torch.where(padding, time, lengths[:, None] - 1 - time)  # (B, T)
+        reversed_words = words.take_along_dim(last_first[..., None], dim=1)  # (B, T, E)
+        there, _ = self.forwards(words)  # (B, T, H)
+        back, _ = self.backwards(reversed_words)  # (B, T, H)
+        states = torch.cat([there, back], dim=2)  # (B, T, 2H)
+        strongest = states.masked_fill(padding[..., None], -torch.inf).amax(dim=1)  # (B, 2H)
+        logits: Tensor = self.output(drop(strongest, config.dropout, random))  # (B, 1)
+        return logits.squeeze(1)
+
+
+def drop(features: Tensor, share: float, random: torch.Generator | None) -> Tensor:
+    """Dropout from a generator of one's own: torch's draws from one that all threads share."""
+    if random is None or not share:
+        return features
+    kept = torch.rand(features.shape, generator=random) >= share
+    return features * kept / (1 - share)

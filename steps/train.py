@@ -1,0 +1,97 @@
+"""The Train job: encoded reviews in, a model directory out."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.artifact import write_artifact
+from model.files import write_json
+from model.jobs import run_job
+from model.lstm import LSTMConfig
+from model.shards import read_shards
+from model.training import Trainer, TrainingSettings, history_json
+from model.vocabulary import Vocabulary
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+    """Hyperparameters come as flags, folders from the environment that SageMaker sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    folders = {
+        "--train": ("SM_CHANNEL_TRAIN", "/opt/ml/input/data/train"),
+        "--vocabulary": ("SM_CHANNEL_VOCABULARY", "/opt/ml/input/data/vocabulary"),
+        "--model-dir": ("SM_MODEL_DIR", "/opt/ml/model"),
+        "--output-data-dir": ("SM_OUTPUT_DATA_DIR", "/opt/ml/output/data"),
+    }
+    for flag, (variable, default) in folders.items():
+        parser.add_argument(flag, type=Path, default=Path(environ.get(variable, default)))
+    parser.add_argument("--output-dir", type=Path, default=environ.get("SM_OUTPUT_DIR"))
+    parser.add_argument("--checkpoint-dir", type=Path, default=Path("/opt/ml/checkpoints"))
+    model, training = LSTMConfig(1), TrainingSettings()
+    for name in ("embedding_dim", "hidden_dim", "max_review_length", "dropout"):
+        _add(parser, name, getattr(model, name))
+    for name in ("epochs", "batch_size", "learning_rate", "seed", "validation_fraction"):
+        _add(parser, name, getattr(training, name))
+    _add(parser, "patience", training.patience)
+    options = parser.parse_args(arguments)
+    options.output_dir = options.output_dir or options.output_data_dir.parent
+    return options
+
+
+def _add(parser: argparse.ArgumentParser, name: str, default: float) -> None:
+    parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    vocabulary = Vocabulary.load(options.vocabulary / "vocabulary.json")
+    reviews = read_shards(options.train, vocabulary.sha256, len(vocabulary))
+    config = LSTMConfig(
+        vocabulary_size=len(vocabulary),
+        embedding_dim=options.embedding_dim,
+        hidden_dim=options.hidden_dim,
+        max_review_length=options.max_review_length,
+        dropout=options.dropout,
+    )
+    settings = TrainingSettings(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        validation_fraction=options.validation_fraction,
+        patience=options.patience,
+        seed=options.seed,
+    )
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    trainer = Trainer(
+        config,
+        settings,
+        reviews,
+        checkpoints=options.checkpoint_dir,
+        say=lambda line: print(line, flush=True),
+        stop_asked=lambda: bool(stopped),
+    )
+    model = trainer.train()
+    history: dict[str, Any] = history_json(trainer)
+    source = {
+        "training_job": environ.get("TRAINING_JOB_NAME", ""),
+        "vocabulary_sha256": vocabulary.sha256,
+        "torch": torch.__version__,
+    }
+    code = Path(__file__).resolve().parent
+    write_artifact(options.model_dir, model, vocabulary, code, training=history, source=source)
+    options.output_data_dir.mkdir(parents=True, exist_ok=True)
+    write_json(options.output_data_dir / "training_history.json", history)
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    options = parse(arguments, environ)
+    return run_job(lambda: run(options, environ), options.output_dir / "failure")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
