@@ -56,6 +56,14 @@ def compile_definition(session: Any, account: Account, root: Path) -> Compiled:
             return Compiled(pipeline.definition())
 
 
+def training_image(region: str, instance_type: str) -> str:
+    """The image for a training job on `instance_type`; imports the SDK."""
+    with _sdk_surroundings(region):
+        from pipeline import images
+
+        return images.training_image(region, instance_type)
+
+
 @contextmanager
 def _sdk_surroundings(region: str) -> Iterator[None]:
     """What the SDK looks for in the environment, and silence from its logs, for a while."""

@@ -12,6 +12,7 @@ from typing import Any
 from sagemaker.core.lambda_helper import Lambda
 from sagemaker.core.processing import FrameworkProcessor
 from sagemaker.core.shapes import (
+    CheckpointConfig,
     OutputDataConfig,
     ProcessingInput,
     ProcessingOutput,
@@ -44,13 +45,14 @@ from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, Training
 from sagemaker.train.configs import Compute, InputData, SourceCode
 
 from pipeline import images
-from pipeline.parameters import HYPERPARAMETERS, declare
+from pipeline.parameters import DATA_PARAMETERS, HYPERPARAMETERS, declare
 from pipeline.registration import Lineage, register_step
 from pipeline.settings import DEPLOY_FUNCTION, PIPELINE_NAME, Account
 from pipeline.source import ARCHIVE, REQUIREMENTS, Tree, code_digest, upload
 from pipeline.trainer import ContentAddressedTrainer
 
 PROCESSING = "/opt/ml/processing"
+CHECKPOINTS = "/opt/ml/checkpoints"
 ACCURACY_PATH = "binary_classification_metrics.accuracy.value"
 CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
 SERVICE_RETRIES = StepRetryPolicy(
@@ -156,16 +158,10 @@ def _sdk_parameters(account: Account) -> dict[str, Any]:
 def _preprocess_step(context: Context) -> tuple[ProcessingStep, PropertyFile]:
     names = ("train", "test", "unlabelled", "vocabulary", "report")
     report = PropertyFile(name="DataReport", output_name="report", path="data_report.json")
-    options = {
-        "--vocabulary-size": "VocabularySize",
-        "--text-preset": "TextPreset",
-        "--expected-sha256": "ExpectedDataSha256",
-        "--max-reviews": "MaxReviews",
-    }
     arguments: list[Any] = ["--input", f"{PROCESSING}/input/raw"]
     for name in names:
         arguments += [f"--{name}", f"{PROCESSING}/output/{name}"]
-    for flag, parameter in options.items():
+    for parameter, flag in DATA_PARAMETERS.items():
         arguments += [flag, context.parameters[parameter].to_string()]
     step = _processing_step(
         context,
@@ -198,9 +194,8 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
             volume_size_in_gb=30,
         ),
         stopping_condition=StoppingCondition(max_runtime_in_seconds=MAX_RUNTIME_S),
-        hyperparameters={
-            flag: parameters[name].to_string() for name, flag in HYPERPARAMETERS.items()
-        },
+        hyperparameters=_hyperparameters(context) | {"checkpoint-dir": CHECKPOINTS},
+        checkpoint_config=CheckpointConfig(s3_uri=_checkpoint_uri(context), local_path=CHECKPOINTS),
         output_data_config=OutputDataConfig(
             s3_output_path=_run_prefix(bucket, "Train"), compression_type="GZIP"
         ),
@@ -216,6 +211,22 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
         cache_config=CACHE,
         retry_policies=JOB_RETRIES,
     )
+
+
+def _hyperparameters(context: Context) -> dict[str, Any]:
+    return {flag: context.parameters[name].to_string() for name, flag in HYPERPARAMETERS.items()}
+
+
+def _checkpoint_uri(context: Context) -> Join:
+    """A prefix that only runs with the same code, data and settings share.
+
+    It must not name the execution: it is part of the step's cache key, and a new run is to go on
+    from where a killed one stood.
+    """
+    names = (*DATA_PARAMETERS, *HYPERPARAMETERS)
+    code = "-".join(context.trees[job].digest for job in ("preprocess", "train"))
+    settings = Join(on="_", values=[context.parameters[name].to_string() for name in names])
+    return Join(on="/", values=[f"s3://{context.account.bucket}/checkpoints", code, settings])
 
 
 def _evaluate_step(

@@ -45,6 +45,14 @@ class Parameter:
         return str(value)
 
 
+# Pipeline parameter → flag of preprocess.py.
+DATA_PARAMETERS = {
+    "VocabularySize": "--vocabulary-size",
+    "TextPreset": "--text-preset",
+    "ExpectedDataSha256": "--expected-sha256",
+    "MaxReviews": "--max-reviews",
+}
+
 # Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
 HYPERPARAMETERS = {
     "Epochs": "epochs",
@@ -79,7 +87,7 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         Parameter("MaxReviewLength", 400, "words of a review that the model reads"),
         Parameter("EmbeddingDim", 128, "numbers that stand for a word"),
         Parameter("HiddenDim", 128, "state of the LSTM in each direction"),
-        Parameter("Epochs", 4, "passes over the training reviews"),
+        Parameter("Epochs", 3, "passes over the training reviews"),
         Parameter("BatchSize", 64, "reviews in one step of training"),
         Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule"),
         Parameter("Dropout", 0.5, "share of values left out in training"),

@@ -1,0 +1,194 @@
+"""The endpoint: which version it serves, and its predictions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.errors import EndpointError
+from pipeline.settings import ENDPOINT_NAME, PREDICT_FUNCTION
+from pipeline.target import Target
+
+BATCH_REVIEWS = 32
+CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the endpoint serves."""
+
+    status: str
+    version: int | None
+    model_package_arn: str
+    since: datetime
+    config: str
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What is served, for a script."""
+        return {
+            "endpoint": ENDPOINT_NAME,
+            "status": self.status,
+            "version": self.version,
+            "model_package_arn": self.model_package_arn,
+            "since": self.since.isoformat(),
+            "endpoint_config": self.config,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The verdict on one review; `probability` is that of positive."""
+
+    label: str
+    probability: float
+    token_count: int
+    model_version: str
+
+
+class Endpoint:
+    """The project's endpoint in one account."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._sagemaker = target.client("sagemaker")
+
+    def served(self) -> Served | None:
+        """What the endpoint serves now; None if there is no endpoint."""
+        try:
+            endpoint = self._sagemaker.describe_endpoint(EndpointName=ENDPOINT_NAME)
+        except ClientError as error:
+            if "Could not find" in str(error) or "does not exist" in str(error):
+                return None
+            raise
+        config = endpoint.get("EndpointConfigName", "")
+        arn = self._package_of(config) if config else ""
+        return Served(
+            status=endpoint["EndpointStatus"],
+            version=int(arn.rpartition("/")[2]) if arn else None,
+            model_package_arn=arn,
+            since=endpoint["LastModifiedTime"],
+            config=config,
+            reason=endpoint.get("FailureReason") or "",
+        )
+
+    def wait_for(self, model_package_arn: str, timeout_s: float) -> Served:
+        """Wait until the endpoint serves this version and is at rest.
+
+        Raises EndpointError when it settles on something else or time runs out.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            served = self.served()
+            if served and served.status == "InService":
+                if served.model_package_arn == model_package_arn:
+                    return served
+            elif served and served.status not in CHANGING:
+                raise EndpointError(
+                    f"endpoint {ENDPOINT_NAME} is {served.status}: {served.reason or 'no reason'}"
+                )
+            if time.monotonic() > deadline:
+                raise EndpointError(
+                    f"version {model_package_arn.rpartition('/')[2]} is not served after"
+                    f" {timeout_s:.0f} s (endpoint: {served.status if served else 'missing'}"
+                    f"{f', {served.reason}' if served and served.reason else ''};"
+                    f" see the log of the deploy function)"
+                )
+            time.sleep(self._target.poll_s)
+
+    def predict(self, reviews: Iterable[str]) -> Iterator[Prediction]:
+        """Judge reviews, a request for a few dozen of them; in the order given."""
+        rest = iter(reviews)
+        while batch := list(islice(rest, BATCH_REVIEWS)):
+            yield from self._invoke(batch)
+
+    def _invoke(self, reviews: Sequence[str]) -> list[Prediction]:
+        try:
+            response = self._target.client("sagemaker-runtime").invoke_endpoint(
+                EndpointName=ENDPOINT_NAME,
+                ContentType="application/json",
+                Accept="application/json",
+                Body=json.dumps({"reviews": list(reviews)}).encode(),
+            )
+        except ClientError as error:
+            if self.served() is None:
+                raise EndpointError(
+                    "nothing is served yet (approve a version: sentiment registry approve V"
+                    " --reason '…')"
+                ) from error
+            raise
+        answer = json.loads(response["Body"].read())
+        return [
+            Prediction(
+                label=one["label"],
+                probability=one["probability"],
+                token_count=one["token_count"],
+                model_version=answer["model_version"],
+            )
+            for one in answer["predictions"]
+        ]
+
+    def _package_of(self, config_name: str) -> str:
+        config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
+        (variant, *_) = config["ProductionVariants"]
+        model = self._sagemaker.describe_model(ModelName=variant["ModelName"])
+        container = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
+        name: str = container.get("ModelPackageName", "")
+        return name
+
+
+def predict_through_api(target: Target, review: str) -> dict[str, Any]:
+    """Send `POST /predict` to the API's function, as API Gateway would, and return its answer.
+
+    Raises EndpointError when the answer is not 200.
+    """
+    response = target.client("lambda").invoke(
+        FunctionName=PREDICT_FUNCTION, Payload=json.dumps(http_event(review)).encode()
+    )
+    answer = json.loads(response["Payload"].read())
+    if response.get("FunctionError"):
+        raise EndpointError(f"{PREDICT_FUNCTION} failed: {answer.get('errorMessage', answer)}")
+    if answer["statusCode"] != 200:
+        raise EndpointError(f"POST /predict answered {answer['statusCode']}: {answer['body']}")
+    body: dict[str, Any] = json.loads(answer["body"])
+    return body
+
+
+def http_event(review: str) -> dict[str, Any]:
+    """The event of an HTTP API's request, payload format 2.0.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    return {
+        "version": "2.0",
+        "routeKey": "POST /predict",
+        "rawPath": "/predict",
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "accept": "application/json"},
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "command-line",
+            "domainName": "localhost",
+            "http": {
+                "method": "POST",
+                "path": "/predict",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": "sentiment",
+            },
+            "requestId": f"run-{time.time_ns():x}",
+            "routeKey": "POST /predict",
+            "stage": "$default",
+            "timeEpoch": int(time.time() * 1000),
+        },
+        "body": json.dumps({"review": review}),
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,163 @@
+"""The reviewer's side: which model versions there are, what each is, and what was decided."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.errors import RegistryError
+from pipeline.settings import MODEL_PACKAGE_GROUP
+from pipeline.target import Target
+
+APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
+MAX_REASON_LENGTH = 1024
+_NOT_METADATA = re.compile(r"[^\w\s.:/=+\-@]")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version: a model package of the project's group."""
+
+    number: int
+    arn: str
+    status: str
+    created: datetime
+    reason: str
+    metadata: Mapping[str, str]
+    image: str
+    model_data_url: str
+    evaluation_url: str
+
+    @property
+    def accuracy(self) -> float | None:
+        """Test accuracy recorded at registration."""
+        text = self.metadata.get("accuracy")
+        return float(text) if text else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The version for a script."""
+        return {
+            "version": self.number,
+            "status": self.status,
+            "accuracy": self.accuracy,
+            "created": self.created.isoformat(),
+            "reason": self.reason,
+            "model_package_arn": self.arn,
+            "image": self.image,
+            "model_data_url": self.model_data_url,
+            "evaluation_url": self.evaluation_url,
+            "metadata": dict(self.metadata),
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What came of a request to approve or reject: `changed` is False if it was so already."""
+
+    version: Version
+    changed: bool
+
+
+class Registry:
+    """The project's model package group in one account."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._sagemaker = target.client("sagemaker")
+
+    def versions(self) -> list[Version]:
+        """All versions, the newest first."""
+        return [self._describe(arn) for arn in self._arns()]
+
+    def find(self, number: int) -> Version:
+        """The version with this number."""
+        known: list[int] = []
+        for arn in self._arns():
+            if (version := int(arn.rpartition("/")[2])) == number:
+                return self._describe(arn)
+            known.append(version)
+        if not known:
+            raise RegistryError(
+                f"unknown version {number}: none is registered yet (start with: sentiment run)"
+            )
+        valid = ", ".join(str(one) for one in sorted(known))
+        raise RegistryError(f"unknown version {number} (valid: {valid})")
+
+    def of_execution(self, execution_id: str) -> Version | None:
+        """The version that an execution registered."""
+        return next(
+            (one for one in self.versions() if one.metadata.get("execution_id") == execution_id), None
+        )
+
+    def decide(self, number: int, status: str, reason: str) -> Decision:
+        """Approve or reject a version; the reason, who decided and when are kept with it.
+
+        A version that has the status already is left as it is, its first reason included.
+        """
+        reason = " ".join(reason.split())
+        if not reason:
+            raise RegistryError("a decision needs a reason (give it with: --reason '…')")
+        if len(reason) > MAX_REASON_LENGTH:
+            raise RegistryError(
+                f"the reason has {len(reason)} characters (at most {MAX_REASON_LENGTH})"
+            )
+        version = self.find(number)
+        if version.status == status:
+            return Decision(version, changed=False)
+        self._sagemaker.update_model_package(
+            ModelPackageArn=version.arn,
+            ModelApprovalStatus=status,
+            ApprovalDescription=reason,
+            CustomerMetadataProperties={
+                "reviewed_by": self._reviewer(),
+                "reviewed_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+        )
+        return Decision(self._describe(version.arn), changed=True)
+
+    def _reviewer(self) -> str:
+        """Who is signed in here, and as whom AWS knows them."""
+        arn = self._target.client("sts").get_caller_identity()["Arn"]
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # a container's user without a name
+            user = "unknown"
+        return _NOT_METADATA.sub("-", f"{user} {arn}")[:256]
+
+    def _arns(self) -> list[str]:
+        pages = self._sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+        )
+        try:
+            return [
+                one["ModelPackageArn"] for page in pages for one in page["ModelPackageSummaryList"]
+            ]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return []
+            raise
+
+    def _describe(self, arn: str) -> Version:
+        package = self._sagemaker.describe_model_package(ModelPackageName=arn)
+        (container, *_) = package.get("InferenceSpecification", {}).get("Containers") or [{}]
+        quality = package.get("ModelMetrics", {}).get("ModelQuality", {})
+        return Version(
+            number=int(arn.rpartition("/")[2]),
+            arn=arn,
+            status=package["ModelApprovalStatus"],
+            created=package["CreationTime"],
+            reason=package.get("ApprovalDescription", ""),
+            metadata=package.get("CustomerMetadataProperties", {}),
+            image=container.get("Image", ""),
+            model_data_url=container.get("ModelDataUrl", ""),
+            evaluation_url=quality.get("Statistics", {}).get("S3Uri", ""),
+        )

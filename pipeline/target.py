@@ -1,0 +1,197 @@
+"""Which AWS account the commands talk to: a real one, or the local account with our images in it.
+
+This is the only place that knows the difference. Everything else is handed a `Target`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SettingsError
+from pipeline.settings import (
+    DEPLOY_FUNCTION,
+    ENDPOINT_NAME,
+    LOCAL_ACCOUNT_ID,
+    MODEL_PACKAGE_GROUP,
+    PREDICT_FUNCTION,
+    PROJECT,
+    ROOT,
+    Account,
+    Settings,
+)
+
+LogPlace = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An account, the session that reaches it, and how closely to watch it."""
+
+    settings: Settings
+    account: Account
+    session: Any
+    poll_s: float
+    log_place: LogPlace
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service; one for the life of the target."""
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service)
+        return self._clients[service]
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Folder for what is made or downloaded on the way to the bucket."""
+        return self.settings.home / "data"
+
+    def prepare(self) -> None:
+        """Make the bucket and the model package group unless they are there."""
+        _ensure_bucket(self.client("s3"), self.account)
+        _ensure_group(self.client("sagemaker"))
+
+
+def open_target(settings: Settings) -> Target:
+    """Open the account that the settings name; makes no request that could change it."""
+    return _open_aws(settings) if settings.target == "aws" else _open_local(settings)
+
+
+def _open_aws(settings: Settings) -> Target:
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    session = boto3.Session(region_name=settings.region)
+    try:
+        account_id = session.client("sts").get_caller_identity()["Account"]
+    except BotoCoreError as error:
+        raise SettingsError(
+            f"no AWS account can be reached: {error} (sign in first, or use --target local)"
+        ) from error
+    return Target(
+        settings=settings,
+        account=settings.account(account_id),
+        session=session,
+        poll_s=5.0,
+        log_place=lambda group, stream: f"CloudWatch {group} {stream}",
+    )
+
+
+def _open_local(settings: Settings) -> Target:
+    from pipeline import local
+
+    account = settings.account(LOCAL_ACCOUNT_ID)
+    home = settings.home.absolute()
+    session = local.session(home, images=_images(), functions=_functions(account), rules=_rules())
+    return Target(
+        settings=settings,
+        account=account,
+        session=session,
+        poll_s=0.25,
+        log_place=lambda group, stream: str(home / "logs" / group.strip("/") / f"{stream}.log"),
+    )
+
+
+def _images() -> dict[str, Any]:
+    """What stands for our container images on this machine: its own Python and our packages."""
+    from pipeline.local import Image
+
+    return {
+        "*/pytorch:*-sagemaker": Image(),
+        f"*/{PROJECT}-inference:*": Image(
+            entrypoint=("python3", "-m", "inference.server", "--model-dir", "/opt/ml/model"),
+            environment={"PYTHONPATH": str(ROOT)},
+        ),
+    }
+
+
+def _functions(account: Account) -> dict[str, Any]:
+    from pipeline.local import Function
+
+    path = ROOT / "lambda"
+    return {
+        PREDICT_FUNCTION: Function(
+            handler="predict_api.app.handler",
+            path=path,
+            environment={"ENDPOINT_NAME": ENDPOINT_NAME},
+            timeout_s=30,
+        ),
+        DEPLOY_FUNCTION: Function(
+            handler="deploy_model.app.handler",
+            path=path,
+            environment={
+                "MODEL_PACKAGE_GROUP_NAME": MODEL_PACKAGE_GROUP,
+                "ENDPOINT_NAME": ENDPOINT_NAME,
+                "EXECUTION_ROLE_ARN": account.role_arn,
+            },
+            timeout_s=60,
+        ),
+    }
+
+
+def _rules() -> list[Any]:
+    """The events that make the deploy function look: an approval, an update that has ended."""
+    from pipeline.local import Rule
+
+    wanted = {
+        "SageMaker Model Package State Change": {"ModelPackageGroupName": [MODEL_PACKAGE_GROUP]},
+        "SageMaker Endpoint State Change": {"EndpointName": [ENDPOINT_NAME]},
+    }
+    return [
+        Rule(
+            name=f"{PROJECT}-{detail_type.split()[1].lower()}-state-change",
+            pattern={
+                "source": ["aws.sagemaker"],
+                "detail-type": [detail_type],
+                "detail": detail,
+            },
+            function=DEPLOY_FUNCTION,
+        )
+        for detail_type, detail in wanted.items()
+    ]
+
+
+def _ensure_bucket(s3: Any, account: Account) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.head_bucket(Bucket=account.bucket)
+        return
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
+            raise
+    # us-east-1 is the one region that must not be named:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+    elsewhere = account.region != "us-east-1"
+    where = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+    try:
+        s3.create_bucket(Bucket=account.bucket, **(where if elsewhere else {}))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":  # another run was faster
+            raise
+
+
+def _ensure_group(sagemaker: Any) -> None:
+    from botocore.exceptions import ClientError
+
+    pages = sagemaker.get_paginator("list_model_package_groups").paginate(
+        NameContains=MODEL_PACKAGE_GROUP
+    )
+    names = {
+        group["ModelPackageGroupName"]
+        for page in pages
+        for group in page["ModelPackageGroupSummaryList"]
+    }
+    if MODEL_PACKAGE_GROUP in names:
+        return
+    try:
+        sagemaker.create_model_package_group(
+            ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+            ModelPackageGroupDescription="Sentiment of movie reviews; approval deploys",
+        )
+    except ClientError as error:
+        if "already exists" not in str(error):  # another run was faster
+            raise
