@@ -1,6 +1,7 @@
 """Writes the lock files beside it from pyproject.toml: `make lock`.
 
-- `base.lock`: everything, pinned, with hashes, for every platform and Python from 3.11 on.
+- `base.lock`: everything but torch, pinned, with hashes, for every platform and Python >= 3.11.
+- `torch.lock`: torch, the default wheels and the CPU build.
 - `cuda.lock`: what the default Linux wheel of torch needs besides (about 4 GB). The set-up installs
   it only where that wheel was installed; a CPU build of torch needs none of it.
 
@@ -17,9 +18,7 @@ HERE = Path(__file__).parent
 CUDA = re.compile(r"(nvidia|cuda|triton)(-|==)")
 # PyTorch's own CPU build (torch-2.13.0+cpu, CPython 3.11, Linux x86_64): pip prefers it to the
 # default wheel wherever it is offered one, by a wheel folder or an extra index.
-CPU_WHEELS = {
-    "torch": ("sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",),
-}
+CPU_WHEELS = ("sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)
 
 
 def compiled() -> list[str]:
@@ -35,20 +34,19 @@ def compiled() -> list[str]:
 
 
 def with_cpu_wheels(package: str) -> str:
-    """The package's text with the hashes of its CPU builds."""
-    for name, hashes in CPU_WHEELS.items():
-        if package.startswith(f"{name}=="):
-            return " \\\n    ".join([package, *(f"--hash={digest}" for digest in hashes)])
-    return package
+    """Torch's text with the hashes of its CPU builds."""
+    return " \\\n    ".join([package, *(f"--hash={digest}" for digest in CPU_WHEELS)])
 
 
 def main() -> None:
-    packages = compiled()
-    base = [with_cpu_wheels(item) for item in packages if not CUDA.match(item)]
-    cuda = [item for item in packages if CUDA.match(item)]
-    (HERE / "base.lock").write_text("\n".join(base) + "\n")
-    (HERE / "cuda.lock").write_text("\n".join(cuda) + "\n")
-    print(f"{len(base)} packages in base.lock, {len(cuda)} in cuda.lock")
+    locks: dict[str, list[str]] = {"base": [], "torch": [], "cuda": []}
+    for package in compiled():
+        torch = package.startswith("torch==")
+        name = "torch" if torch else "cuda" if CUDA.match(package) else "base"
+        locks[name].append(with_cpu_wheels(package) if torch else package)
+    for name, packages in locks.items():
+        (HERE / f"{name}.lock").write_text("\n".join(packages) + "\n")
+        print(f"{name}.lock: {len(packages)} packages")
 
 
 if __name__ == "__main__":
