@@ -1,0 +1,38 @@
+# make help says what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+DATA ?=
+PORT ?= 8000
+RUN_ARGS ?=
+PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model
+
+.PHONY: help setup run serve test lint lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+.venv/ready: requirements/base.lock requirements/torch.lock requirements/cuda.lock requirements/install.sh
+	@requirements/install.sh
+	@touch .venv/ready
+
+setup: .venv/ready  ## make .venv from the lock files, once
+
+run: setup  ## the whole pipeline, approved and served; DATA=an archive, a folder, s3://… or imdb
+	@.venv/bin/sentiment run --approve $(if $(DATA),--data "$(DATA)") $(RUN_ARGS)
+
+serve: setup  ## website and API of the approved version on http://127.0.0.1:8000 (PORT=…)
+	@.venv/bin/sentiment serve --port $(PORT)
+
+lint: setup  ## style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy $(PACKAGES)
+
+test: lint  ## style, types and every test, with coverage
+	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
+
+lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
+	@.venv/bin/python requirements/lock.py
+
+clean:  ## delete .venv and everything that was made; not .sentiment, which holds your runs
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage test-output
