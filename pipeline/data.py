@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Reviews:
     url: str
     sha256: str = ANY_DATA
     parameters: Mapping[str, str] = field(default_factory=dict)
+    is_sample: bool = False
 
 
 def resolve(
@@ -55,8 +56,9 @@ def resolve(
     """
     if data is None or data == "sample":
         archive = _write_sample(scratch)
-        uploaded = _upload(archive, "the bundled sample", s3, bucket, report)
-        return Reviews(uploaded.about, uploaded.url, uploaded.sha256, dict(sample.PARAMETERS))
+        about = "the bundled sample (generated sentences, not real reviews)"
+        uploaded = _upload(archive, about, s3, bucket, report)
+        return replace(uploaded, parameters=dict(sample.PARAMETERS), is_sample=True)
     if data.startswith("s3://"):
         return _in_s3(data, s3)
     if data == "imdb":

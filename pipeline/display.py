@@ -21,9 +21,7 @@ class Follower:
         self._said: dict[str, str] = {}
         self._outcomes: dict[str, str] = {}
 
-    def watch(
-        self, states: Iterable[tuple[Execution, list[Step]]]
-    ) -> tuple[Execution, list[Step]]:
+    def watch(self, states: Iterable[tuple[Execution, list[Step]]]) -> tuple[Execution, list[Step]]:
         """Show every state; returns the last one."""
         shown = self._watch_live if self._stream.isatty() else self._watch_lines
         last = shown(states)

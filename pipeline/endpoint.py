@@ -85,24 +85,25 @@ class Endpoint:
 
         Raises EndpointError when it settles on something else or time runs out.
         """
+        version = model_package_arn.rpartition("/")[2]
         deadline = time.monotonic() + timeout_s
-        while True:
+        changed = False
+        while time.monotonic() < deadline:
             served = self.served()
-            if served and served.status == "InService":
-                if served.model_package_arn == model_package_arn:
-                    return served
-            elif served and served.status not in CHANGING:
+            status = served.status if served else "missing"
+            if served and status == "InService" and served.model_package_arn == model_package_arn:
+                return served
+            if status == "Failed" or (changed and status == "InService"):
+                reason = served.reason if served else ""
                 raise EndpointError(
-                    f"endpoint {ENDPOINT_NAME} is {served.status}: {served.reason or 'no reason'}"
+                    f"version {version} could not be served: {reason or 'no reason is known'}"
                 )
-            if time.monotonic() > deadline:
-                raise EndpointError(
-                    f"version {model_package_arn.rpartition('/')[2]} is not served after"
-                    f" {timeout_s:.0f} s (endpoint: {served.status if served else 'missing'}"
-                    f"{f', {served.reason}' if served and served.reason else ''};"
-                    f" see the log of the deploy function)"
-                )
+            changed = changed or status in CHANGING
             time.sleep(self._target.poll_s)
+        raise EndpointError(
+            f"version {version} is not served after {timeout_s:.0f} s (endpoint: {status};"
+            f" the deploy function's log says more)"
+        )
 
     def predict(self, reviews: Iterable[str]) -> Iterator[Prediction]:
         """Judge reviews, a request for a few dozen of them; in the order given."""

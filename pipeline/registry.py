@@ -93,7 +93,8 @@ class Registry:
     def of_execution(self, execution_id: str) -> Version | None:
         """The version that an execution registered."""
         return next(
-            (one for one in self.versions() if one.metadata.get("execution_id") == execution_id), None
+            (one for one in self.versions() if one.metadata.get("execution_id") == execution_id),
+            None,
         )
 
     def decide(self, number: int, status: str, reason: str) -> Decision:

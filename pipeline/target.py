@@ -35,6 +35,7 @@ class Target:
     account: Account
     session: Any
     poll_s: float
+    deploy_timeout_s: float
     log_place: LogPlace
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -76,6 +77,7 @@ def _open_aws(settings: Settings) -> Target:
         account=settings.account(account_id),
         session=session,
         poll_s=5.0,
+        deploy_timeout_s=1800.0,
         log_place=lambda group, stream: f"CloudWatch {group} {stream}",
     )
 
@@ -91,6 +93,7 @@ def _open_local(settings: Settings) -> Target:
         account=account,
         session=session,
         poll_s=0.25,
+        deploy_timeout_s=120.0,
         log_place=lambda group, stream: str(home / "logs" / group.strip("/") / f"{stream}.log"),
     )
 

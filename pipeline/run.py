@@ -1,0 +1,157 @@
+"""One run from data to a registered version and, when asked for, to a served one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline import compilation, data
+from pipeline.display import ByteProgress, Follower
+from pipeline.endpoint import Endpoint, predict_through_api
+from pipeline.errors import ExecutionError, ParameterError
+from pipeline.executions import Execution, Executions, Step
+from pipeline.parameters import declare, parse_assignments
+from pipeline.registry import APPROVED, Registry, Version
+from pipeline.target import Target
+
+APPROVAL_REASON = "approved by sentiment run --approve"
+REVIEW = "The story is not boring at all, and the ending is brilliant."
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    data: str | None
+    assignments: Sequence[str]
+    approve: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run that succeeded leaves behind; `prediction` only of one that approved."""
+
+    execution: Execution
+    about_data: str
+    is_sample: bool
+    version: Version
+    prediction: Mapping[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for a script."""
+        return {
+            "execution": self.execution.id,
+            "status": self.execution.status,
+            "seconds": round(self.execution.seconds, 1),
+            "data": self.about_data,
+            "accuracy": self.version.accuracy,
+            "version": self.version.number,
+            "approval_status": self.version.status,
+            "prediction": self.prediction,
+        }
+
+
+def run(target: Target, request: Request, root: Path, talk: IO[str]) -> Result:
+    """Upsert the pipeline, start an execution and follow it to its end, talking on `talk`.
+
+    Raises ExecutionError, naming the step, its reason and its log, when the execution fails.
+    """
+    given = parse_assignments(request.assignments, declare(target.account, ""))
+    if request.data is not None and "InputDataUrl" in given:
+        raise ParameterError("give either --data or --parameter InputDataUrl=…, not both")
+    target.prepare()
+    reviews = _reviews(target, request, given, talk)
+    print(f"data: {reviews.about}", file=talk, flush=True)
+    executions = Executions(target)
+    print("compiling the pipeline definition", file=talk, flush=True)
+    definition = compilation.compile_definition(target.session, target.account, root)
+    executions.upsert(definition.text)
+    arn = executions.start(_parameters(target, reviews, given, root))
+    print(f"execution {arn.rpartition('/')[2]}", file=talk, flush=True)
+    execution, steps = Follower(target, talk).watch(executions.follow(arn))
+    if execution.status != "Succeeded":
+        raise ExecutionError(failure(execution, steps))
+    version = _registered(Registry(target), steps)
+    prediction = None
+    if request.approve:
+        prediction = _approve_and_predict(target, version, talk)
+        version = Registry(target).find(version.number)
+    return Result(execution, reviews.about, reviews.is_sample, version, prediction)
+
+
+def failure(execution: Execution, steps: Sequence[Step]) -> str:
+    """One line on why an execution did not succeed: the step, the reason, the log."""
+    for step in steps:
+        if step.status == "Failed":
+            log = f" (log: {step.log.place})" if step.log else ""
+            reason = " ".join((step.reason or execution.reason).split()).rstrip(".")
+            return f"step {step.name} failed: {reason}{log}"
+    what = "was stopped" if execution.status == "Stopped" else "failed"
+    return f"execution {execution.id} {what}: {execution.reason or 'no reason is known'}"
+
+
+def source_commit(root: Path) -> str:
+    """The git commit of the clone, marked when files differ from it; `unknown` without git."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return "unknown"
+    return f"{commit}-modified" if _git(root, "status", "--porcelain") else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _reviews(
+    target: Target, request: Request, given: Mapping[str, str], talk: IO[str]
+) -> data.Reviews:
+    if url := given.get("InputDataUrl"):
+        return data.Reviews(url, url)
+    with ByteProgress(talk) as progress:
+        return data.resolve(
+            request.data, target.client("s3"), target.account.bucket, target.scratch, progress
+        )
+
+
+def _parameters(
+    target: Target, reviews: data.Reviews, given: Mapping[str, str], root: Path
+) -> dict[str, str]:
+    """What the execution is started with; what the user gave comes before everything else."""
+    parameters = {
+        **reviews.parameters,
+        "InputDataUrl": reviews.url,
+        "ExpectedDataSha256": reviews.sha256,
+        "SourceCommit": source_commit(root),
+    }
+    if instance_type := given.get("TrainingInstanceType"):
+        region = target.account.region
+        parameters["TrainingImageUri"] = compilation.training_image(region, instance_type)
+    return parameters | dict(given)
+
+
+def _registered(registry: Registry, steps: Sequence[Step]) -> Version:
+    for step in steps:
+        if "RegisterModel" in step.metadata:
+            arn: str = step.metadata["RegisterModel"]["Arn"]
+            return registry.find(int(arn.rpartition("/")[2]))
+    raise ExecutionError("the execution succeeded but registered no version")
+
+
+def _approve_and_predict(target: Target, version: Version, talk: IO[str]) -> dict[str, Any]:
+    Registry(target).decide(version.number, APPROVED, APPROVAL_REASON)
+    print(f"version {version.number} approved; waiting until it is served", file=talk, flush=True)
+    Endpoint(target).wait_for(version.arn, target.deploy_timeout_s)
+    return {"review": REVIEW, "answer": predict_through_api(target, REVIEW)}
