@@ -1,6 +1,6 @@
 """Encoded reviews in padded batches of similar length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,10 +68,8 @@ def shuffled(
 
 
 def in_length_order(
-    reviews: Reviews, indices: NDArray[np.int64], batch_size: int, max_length: int
-) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Batches for judging, with the indices that they hold."""
-    order = indices[np.argsort(reviews.lengths[indices], kind="stable")]
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        yield chosen, batch_of(reviews, chosen, max_length)
+    lengths: NDArray[np.int64], indices: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.int64]]:
+    """Indices of each batch for judging."""
+    order = indices[np.argsort(lengths[indices], kind="stable")]
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -9,18 +9,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
 import torch
 
-T = TypeVar("T")
-R = TypeVar("R")
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 @contextmanager
-def thread_map(
-    threads: int | None = None,
-) -> Iterator[Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]]:
+def thread_map(threads: int | None = None) -> Iterator[Map]:
     """A `map` whose calls run beside each other, by default a thread a core; order is kept."""
     count = threads or os.cpu_count() or 1
     before = torch.get_num_threads()

@@ -12,7 +12,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from model.errors import DataError, StoppedError, TrainingError
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.shards import Reviews
 from model.tensors import Array
+from model.threads import Map, thread_map
 
 Indices = NDArray[np.int64]
 Say = Callable[[str], None]
@@ -107,13 +107,19 @@ def learning_rate(step: int, total_steps: int, peak: float) -> float:
     return peak * (low + (high - low) * (1 - math.cos(math.pi * part)) / 2)
 
 
-@torch.no_grad()
 def judge(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> NDArray[np.float64]:
     """Probability of being positive for each of `indices`, in their order."""
     logits = np.zeros(len(reviews), dtype=np.float64)
     max_length = model.config.max_review_length
-    for chosen, batch in in_length_order(reviews, indices, _JUDGE_BATCH, max_length):
+
+    @torch.inference_mode()
+    def judge_batch(chosen: Indices) -> None:
+        batch = batch_of(reviews, chosen, max_length)
         logits[chosen] = model(batch.tokens, batch.lengths).double().numpy()
+
+    batches = in_length_order(reviews.lengths, indices, _JUDGE_BATCH)
+    with thread_map() as each:
+        list(each(judge_batch, batches))
     logits[reviews.lengths == 0] = 0.0  # nothing to judge
     probabilities: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits[indices], -60, 60)))
     return probabilities
@@ -139,10 +145,6 @@ class Trainer:
         self._train, self._validation = split_validation(
             reviews.labels, settings.validation_fraction, settings.seed
         )
-        torch.set_num_threads(1)
-        self._threads = ThreadPoolExecutor(
-            _HALVES, initializer=torch.set_num_threads, initargs=(1,)
-        )
         torch.manual_seed(settings.seed)
         self.model = SentimentLSTM(config)
         self._optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
@@ -166,34 +168,40 @@ class Trainer:
         """
         self._resume()
         settings = self.settings
-        while self._step < settings.epochs * self._steps_per_epoch:
-            self._run_epoch(self._step // self._steps_per_epoch)
-            self._save()
-            if len(self.history) - self._progress.best_epoch >= settings.patience:
-                self._say(f"no better epoch in {settings.patience}; stopping early")
-                break
+        with thread_map(_HALVES) as each:
+            while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
+                self._run_epoch(self._step // self._steps_per_epoch, each)
+                self._save()
         self.model.load_state_dict(self._best)
         return self.model
 
-    def _run_epoch(self, epoch: int) -> None:
+    def _stale(self) -> bool:
+        """Whether the last epochs brought nothing better."""
+        patience = self.settings.patience
+        stale = len(self.history) - self._progress.best_epoch >= patience
+        if stale and self.history:
+            self._say(f"no better epoch in the last {patience}; stopping early")
+        return stale and bool(self.history)
+
+    def _run_epoch(self, epoch: int, each: Map) -> None:
         settings = self.settings
         lengths = np.minimum(self._reviews.lengths, self.model.config.max_review_length)
         batches = shuffled(lengths, self._train, self._batch_size, (settings.seed, 1, epoch))
         started, words = time.perf_counter(), 0
         for indices in batches[self._step - epoch * self._steps_per_epoch :]:
-            self._progress.loss_sum += self._take_step(indices)
+            self._progress.loss_sum += self._take_step(indices, each)
             words += int(lengths[indices].sum())
             if self._stop_asked():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
         self._close_epoch(epoch, words, time.perf_counter() - started)
 
-    def _take_step(self, indices: Indices) -> float:
+    def _take_step(self, indices: Indices, each: Map) -> float:
         """One step down the gradient of the mean loss, which is returned."""
         settings = self.settings
         halves = [indices[start::_HALVES] for start in range(min(_HALVES, len(indices)))]
-        results = list(self._threads.map(self._gradients, halves, range(len(halves))))
-        loss = sum(half_loss for half_loss, _ in results) / len(indices)
+        results = list(each(self._gradients, enumerate(halves)))
+        loss = float(sum(half_loss for half_loss, _ in results)) / len(indices)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self._step}; a lower learning rate may help"
@@ -209,8 +217,9 @@ class Trainer:
         self._step += 1
         return loss
 
-    def _gradients(self, indices: Indices, half: int) -> tuple[float, tuple[Tensor, ...]]:
-        """Summed loss of some reviews, and its gradients; runs in a thread."""
+    def _gradients(self, part: tuple[int, Indices]) -> tuple[float, tuple[Tensor, ...]]:
+        """Summed loss of one half of a batch, and its gradients; runs in a thread."""
+        half, indices = part
         random = torch.Generator().manual_seed(_mix(self.settings.seed, self._step, half))
         batch = batch_of(self._reviews, indices, self.model.config.max_review_length)
         logits = self.model(batch.tokens, batch.lengths, random)  # (B)
