@@ -30,7 +30,7 @@ def run(options: Namespace, settings: Settings) -> int:
     if options.json:
         _print_json(result.as_json())
         return 0
-    print(f"Succeeded in {result.execution.seconds:.1f} s (execution {result.execution.id})")
+    print(f"Succeeded in {result.seconds:.1f} s (execution {result.execution.id})")
     print(f"  data      {result.about_data}")
     print(f"  accuracy  {_number(version.accuracy)} on the test reviews")
     print(f"  version   {version.number}, {version.status}")
@@ -65,7 +65,6 @@ def executions(options: Namespace, settings: Settings) -> int:
             "execution": one.id,
             "status": one.status,
             "started": one.started.isoformat(timespec="seconds"),
-            "seconds": round(one.seconds, 1),
             "reason": one.reason,
         }
         for one in found
@@ -104,14 +103,14 @@ def status(options: Namespace, settings: Settings) -> int:
             {
                 "execution": execution.id,
                 "status": execution.status,
-                "seconds": round(execution.seconds, 1),
+                "seconds": execution.seconds,
                 "reason": execution.reason,
                 "parameters": known.parameters(execution.arn),
                 "steps": rows,
             }
         )
         return 0
-    print(f"execution {execution.id}: {execution.status}, {execution.seconds:.1f} s")
+    print(f"execution {execution.id}: {execution.status}, {execution.seconds or 0:.1f} s")
     if rows:
         print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
     return 0

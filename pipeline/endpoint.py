@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from botocore.exceptions import ClientError
 
@@ -87,23 +87,20 @@ class Endpoint:
         """
         version = model_package_arn.rpartition("/")[2]
         deadline = time.monotonic() + timeout_s
-        changed = False
-        while time.monotonic() < deadline:
-            served = self.served()
-            status = served.status if served else "missing"
-            if served and status == "InService" and served.model_package_arn == model_package_arn:
-                return served
-            if status == "Failed" or (changed and status == "InService"):
-                reason = served.reason if served else ""
+        before = served = self.served()
+        while not _serves(served, model_package_arn):
+            if served and _has_settled(before, served):
+                reason = served.reason or "no reason is known"
+                raise EndpointError(f"version {version} could not be served: {reason}")
+            if time.monotonic() > deadline:
+                status = served.status if served else "missing"
                 raise EndpointError(
-                    f"version {version} could not be served: {reason or 'no reason is known'}"
+                    f"version {version} is not served after {timeout_s:.0f} s (endpoint: {status};"
+                    f" the deploy function's log says more)"
                 )
-            changed = changed or status in CHANGING
             time.sleep(self._target.poll_s)
-        raise EndpointError(
-            f"version {version} is not served after {timeout_s:.0f} s (endpoint: {status};"
-            f" the deploy function's log says more)"
-        )
+            served = self.served()
+        return served
 
     def predict(self, reviews: Iterable[str]) -> Iterator[Prediction]:
         """Judge reviews, a request for a few dozen of them; in the order given."""
@@ -144,6 +141,21 @@ class Endpoint:
         container = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
         name: str = container.get("ModelPackageName", "")
         return name
+
+
+def _serves(served: Served | None, model_package_arn: str) -> TypeGuard[Served]:
+    return (
+        served is not None
+        and served.status == "InService"
+        and served.model_package_arn == model_package_arn
+    )
+
+
+def _has_settled(before: Served | None, now: Served) -> bool:
+    """Whether the endpoint has come to rest since `before` was seen, with or without success."""
+    at_rest = now.status not in CHANGING
+    touched = before is None or before.status in CHANGING or before.since != now.since
+    return at_rest and touched
 
 
 def predict_through_api(target: Target, review: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ COLUMNS = "Text,Sentiment | review,sentiment | text,label"
 GROUP = "/aws/sagemaker/ProcessingJobs"
 # The image has Python and torch; the job installs the few packages that it lacks.
 SCRIPT = (
-    f"set -e; cd {ML}/input/code; python3 -m pip install --quiet -r {REQUIREMENTS};"
+    f"set -e; cd {ML}/input/code;"
+    f" if [ -s {REQUIREMENTS} ]; then python3 -m pip install --quiet -r {REQUIREMENTS}; fi;"
     ' exec python3 evaluate.py "$@"'
 )
 

@@ -58,7 +58,8 @@ class Execution:
     status: str
     reason: str
     started: datetime
-    seconds: float
+    seconds: float | None
+    """None in a list, which does not say when an execution ended."""
 
     @property
     def id(self) -> str:
@@ -127,11 +128,9 @@ class Executions:
         executions = self.all()
         if not executions:
             raise ExecutionError("nothing has run yet (start with: sentiment run)")
-        if execution_id is None:
-            return executions[0]
         for execution in executions:
-            if execution_id in (execution.id, execution.arn):
-                return execution
+            if execution_id in (None, execution.id, execution.arn):
+                return self.describe(execution.arn)
         newest = ", ".join(execution.id for execution in executions[:SHOWN_IDS])
         raise ExecutionError(f"unknown execution {execution_id!r} (the newest: {newest})")
 
@@ -197,7 +196,7 @@ class Executions:
     def _execution(self, document: Mapping[str, Any]) -> Execution:
         started = document.get("StartTime") or document["CreationTime"]
         status = document["PipelineExecutionStatus"]
-        ended = document.get("LastModifiedTime") if status not in RUNNING else None
+        changed = document.get("LastModifiedTime")
         return Execution(
             arn=document["PipelineExecutionArn"],
             status=status,
@@ -205,7 +204,7 @@ class Executions:
             or document.get("PipelineExecutionFailureReason")
             or "",
             started=started,
-            seconds=_seconds(started, ended),
+            seconds=_seconds(started, None if status in RUNNING else changed) if changed else None,
         )
 
     def _step(self, document: Mapping[str, Any]) -> Step:

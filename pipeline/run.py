@@ -40,12 +40,17 @@ class Result:
     version: Version
     prediction: Mapping[str, Any] | None
 
+    @property
+    def seconds(self) -> float:
+        """How long the execution took."""
+        return self.execution.seconds or 0.0
+
     def as_json(self) -> dict[str, Any]:
         """The result for a script."""
         return {
             "execution": self.execution.id,
             "status": self.execution.status,
-            "seconds": round(self.execution.seconds, 1),
+            "seconds": round(self.seconds, 1),
             "data": self.about_data,
             "accuracy": self.version.accuracy,
             "version": self.version.number,

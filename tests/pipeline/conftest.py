@@ -1,18 +1,19 @@
-"""A small clone, a bucket on moto, and the pipeline compiled from them."""
+"""A small clone, a bucket in a local account, and the pipeline compiled from them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
+import pipeline.local
+import pipeline.local
 from pipeline.compilation import compile_definition
-from pipeline.settings import LOCAL_ACCOUNT_ID, Account, Settings
+from pipeline.settings import LOCAL_ACCOUNT_ID, MODEL_PACKAGE_GROUP, Account, Settings
+from pipeline.target import Target
 
 CLONE = {
     "steps/preprocess.py": "from model.text import words\nprint('preprocess', words)\n",
@@ -45,12 +46,11 @@ def account() -> Account:
 
 
 @pytest.fixture(scope="session")
-def aws_session(account: Account) -> Iterator[boto3.Session]:
-    """A session on moto that holds the project's bucket."""
-    with mock_aws():
-        session = boto3.Session("test", "test", region_name=account.region)
-        session.client("s3").create_bucket(Bucket=account.bucket)
-        yield session
+def aws_session(account: Account, tmp_path_factory: pytest.TempPathFactory) -> boto3.Session:
+    """A session on a local account that holds the project's bucket."""
+    session = pipeline.local.session(tmp_path_factory.mktemp("an account"))
+    session.client("s3").create_bucket(Bucket=account.bucket)
+    return session
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +67,37 @@ def definition_text(aws_session: boto3.Session, account: Account, clone: Path) -
 def definition(definition_text: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(definition_text)
     return document
+
+
+@pytest.fixture
+def target(account: Account, tmp_path: Path) -> Target:
+    """A target whose account is a folder; its images run commands, no function is called."""
+    home = tmp_path / "a home"
+    session = pipeline.local.session(
+        home, images={"*": pipeline.local.Image()}, functions={}, rules=[]
+    )
+    made = Target(
+        settings=Settings(home=home),
+        account=account,
+        session=session,
+        poll_s=0.02,
+        deploy_timeout_s=5.0,
+        log_place=lambda group, stream: f"{group} {stream}",
+    )
+    made.prepare()
+    return made
+
+
+def register(target: Target, accuracy: str = "0.9", **metadata: str) -> int:
+    """Register a version as the pipeline would; its number."""
+    arn = target.client("sagemaker").create_model_package(
+        ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+        ModelApprovalStatus="PendingManualApproval",
+        CustomerMetadataProperties={"accuracy": accuracy, **metadata},
+        InferenceSpecification={
+            "Containers": [{"Image": "image:1", "ModelDataUrl": "s3://bucket/model.tar.gz"}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    return int(arn.rpartition("/")[2])

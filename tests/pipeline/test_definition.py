@@ -180,6 +180,7 @@ def test_the_model_card_is_json_once_the_accuracy_is_known(definition: dict[str,
 
 def test_every_hyperparameter_comes_from_a_parameter(definition: dict[str, Any]) -> None:
     hyperparameters = step(definition, "Train")["Arguments"]["HyperParameters"]
+    assert hyperparameters.pop("checkpoint-dir") == "/opt/ml/checkpoints"
     assert set(hyperparameters) == set(HYPERPARAMETERS.values())
     assert references(hyperparameters) == {f"Parameters.{name}" for name in HYPERPARAMETERS}
 

@@ -1,0 +1,178 @@
+"""The life of a model by the command line alone: run, gate, approve, serve, reject, roll back.
+
+One account, in a home with a space in its path, is taken through all of it in order; each test
+looks at what the run left. Real parts throughout: the SDK's compiled definition, jobs, the deploy
+function, the endpoint's server and the API's handler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT_S = 300
+
+
+class Sentiment:
+    """The `sentiment` command on one home, each call a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        result = self.call(*arguments)
+        assert result.returncode == status, result.stderr[-3000:]
+        return result.stdout
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "pipeline", "--home", str(self.home), *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self("--json", *arguments))
+
+    def kill_everything(self) -> None:
+        """`kill -9` every process that names this home."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if str(self.home).encode() in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+            except OSError:
+                continue
+
+
+@pytest.fixture(scope="module")
+def sentiment(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    command = Sentiment(tmp_path_factory.mktemp("life") / "a home")
+    yield command
+    command.kill_everything()
+
+
+@pytest.fixture(scope="module")
+def first_run(sentiment: Sentiment) -> Any:
+    """What `sentiment run --approve` on the bundled sample prints as JSON."""
+    return sentiment.json("run", "--approve")
+
+
+@pytest.fixture(scope="module")
+def second_version(sentiment: Sentiment, first_run: Any) -> int:
+    """A second version, approved; Preprocess comes from the cache."""
+    result = sentiment.json("run", "--approve", "--parameter", "Seed=2", "--parameter", "Epochs=3")
+    version: int = result["version"]
+    return version
+
+
+def test_a_run_registers_approves_serves_and_predicts(first_run: Any) -> None:
+    assert first_run["status"] == "Succeeded"
+    assert first_run["version"] == 1
+    assert first_run["approval_status"] == "Approved"
+    assert first_run["accuracy"] > 0.9
+    assert first_run["prediction"]["label"] == "positive"
+    assert first_run["prediction"]["model_version"] == "1"
+
+
+def test_each_step_has_its_state_and_its_log(sentiment: Sentiment, first_run: Any) -> None:
+    status = sentiment("status")
+    for step in ("Preprocess", "Train", "Evaluate", "AccuracyGate", "Register", "Deploy"):
+        assert step in status
+    assert "epoch" in sentiment("logs", "Train")
+
+
+def test_a_prediction_names_the_version(sentiment: Sentiment, first_run: Any) -> None:
+    answer = sentiment.json("predict", "The acting is dull and the script is not good.")
+    (one,) = answer if isinstance(answer, list) else [answer]
+    assert one["label"] == "negative"
+    assert one["model_version"] == "1"
+
+
+def test_a_version_is_measured_on_any_labelled_file(
+    sentiment: Sentiment, first_run: Any, tmp_path: Path
+) -> None:
+    table = tmp_path / "labelled.csv"
+    table.write_text("review,sentiment\nA brilliant story.,positive\nA dull script.,negative\n")
+    kept = tmp_path / "predictions.csv"
+    report = sentiment.json("evaluate", str(table), "--version", "1", "--predictions", str(kept))
+    metrics = report["binary_classification_metrics"]
+    assert metrics["accuracy"]["value"] == 1.0
+    assert metrics["confusion_matrix"] == {"0": {"0": 1, "1": 0}, "1": {"0": 0, "1": 1}}
+    assert len(kept.read_text().splitlines()) == 3
+
+
+def test_a_run_below_the_gate_fails_with_both_numbers_and_registers_nothing(
+    sentiment: Sentiment, second_version: int
+) -> None:
+    before = sentiment.json("registry", "list")
+    result = sentiment.call("run", "--parameter", "MinAccuracy=0.999")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert "AccuracyTooLow" in last
+    assert "0.999" in last
+    assert f"{before[-1]['accuracy']}" in last
+    assert sentiment.json("registry", "list") == before
+
+
+def test_rejecting_rolls_back_and_approving_again_returns_through_kills(
+    sentiment: Sentiment, second_version: int
+) -> None:
+    assert sentiment.json("endpoint")["version"] == second_version
+    sentiment("registry", "reject", str(second_version), "--reason", "too sure of itself")
+    assert sentiment.json("endpoint")["version"] == 1
+    sentiment.kill_everything()
+    assert sentiment.json("endpoint")["version"] == 1
+    assert '"1"' in sentiment("--json", "predict", "A fine film.")
+    sentiment("registry", "approve", str(second_version), "--reason", "sure for good reason")
+    sentiment.kill_everything()
+    assert sentiment.json("endpoint")["version"] == second_version
+    shown = sentiment.json("registry", "show", str(second_version))
+    assert shown["reason"] == "sure for good reason"
+    assert shown["metadata"]["reviewed_by"]
+
+
+def test_approving_what_is_approved_says_so_and_changes_nothing(
+    sentiment: Sentiment, second_version: int
+) -> None:
+    before = sentiment.json("registry", "show", "1")
+    assert "already" in sentiment("registry", "approve", "1", "--reason", "again")
+    assert sentiment.json("registry", "show", "1") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--parameter", "Epoch=3"), ("unknown parameter 'Epoch'", "valid:", "Epochs")),
+        (("run", "--parameter", "Epochs=many"), ("Epochs", "many")),
+        (("run", "--parameter", "ModelApprovalStatus=Yes"), ("PendingManualApproval",)),
+        (("run", "--data", "missing.tar.gz"), ("no reviews at missing.tar.gz", "valid:")),
+        (("registry", "approve", "99", "--reason", "x"), ("unknown version 99", "valid: 1")),
+        (("registry", "approve", "1", "--reason", "  "), ("needs a reason",)),
+        (("status", "nothing"), ("unknown execution 'nothing'",)),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_the_valid_form(
+    sentiment: Sentiment, second_version: int, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    result = sentiment.call(*arguments)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("sentiment")]
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_usage_has_exit_status_2(sentiment: Sentiment) -> None:
+    assert sentiment.call("registry", "approve").returncode == 2
