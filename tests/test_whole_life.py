@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ class Sentiment:
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self("--json", *arguments))
+
+    def wait_until_served(self, version: int) -> None:
+        """A decision is carried out in the background; look until it has been."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.json("endpoint")["version"] != version:
+            assert time.monotonic() < deadline, f"version {version} is never served"
 
     def kill_everything(self) -> None:
         """`kill -9` every process that names this home."""
@@ -81,8 +88,9 @@ def test_a_run_registers_approves_serves_and_predicts(first_run: Any) -> None:
     assert first_run["version"] == 1
     assert first_run["approval_status"] == "Approved"
     assert first_run["accuracy"] > 0.9
-    assert first_run["prediction"]["label"] == "positive"
-    assert first_run["prediction"]["model_version"] == "1"
+    answer = first_run["prediction"]["answer"]
+    assert answer["label"] == "positive"
+    assert answer["model_version"] == "1"
 
 
 def test_each_step_has_its_state_and_its_log(sentiment: Sentiment, first_run: Any) -> None:
@@ -130,13 +138,13 @@ def test_rejecting_rolls_back_and_approving_again_returns_through_kills(
 ) -> None:
     assert sentiment.json("endpoint")["version"] == second_version
     sentiment("registry", "reject", str(second_version), "--reason", "too sure of itself")
-    assert sentiment.json("endpoint")["version"] == 1
+    sentiment.wait_until_served(1)
     sentiment.kill_everything()
     assert sentiment.json("endpoint")["version"] == 1
     assert '"1"' in sentiment("--json", "predict", "A fine film.")
     sentiment("registry", "approve", str(second_version), "--reason", "sure for good reason")
     sentiment.kill_everything()
-    assert sentiment.json("endpoint")["version"] == second_version
+    sentiment.wait_until_served(second_version)
     shown = sentiment.json("registry", "show", str(second_version))
     assert shown["reason"] == "sure for good reason"
     assert shown["metadata"]["reviewed_by"]

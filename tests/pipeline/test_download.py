@@ -101,9 +101,7 @@ def test_an_interrupted_download_goes_on_in_a_later_call(server: Server, tmp_pat
     assert server.ranges == ["bytes=1000-"]
 
 
-def test_a_server_without_ranges_sends_the_whole_file_again(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(server: Server, tmp_path: Path) -> None:
     server.knows_ranges = False
     (tmp_path / "archive.tar.gz.part").write_bytes(CONTENT[:1000])
     assert fetch(server.remote(), tmp_path, nothing).read_bytes() == CONTENT

@@ -38,7 +38,9 @@ class Stubbed:
             _clients=clients,
         )
 
-    def serves(self, version: int, status: str = "InService", reason: str = "", changed: datetime = NOW) -> None:
+    def serves(
+        self, version: int, status: str = "InService", reason: str = "", changed: datetime = NOW
+    ) -> None:
         """Put the three answers in line that say what the endpoint serves."""
         stub = self.stubs["sagemaker"]
         answer = {

@@ -50,9 +50,7 @@ def test_the_defaults_are_those_of_the_training_script(account: Account) -> None
 
 def test_the_preprocessing_script_knows_its_flags(account: Account) -> None:
     defaults = {one.name: one.default for one in declare(account, "image")}
-    flags = [
-        word for name, flag in DATA_PARAMETERS.items() for word in (flag, str(defaults[name]))
-    ]
+    flags = [word for name, flag in DATA_PARAMETERS.items() for word in (flag, str(defaults[name]))]
     script = vars(preprocess.parse(flags))
     for name, flag in DATA_PARAMETERS.items():
         assert script[flag.lstrip("-").replace("-", "_")] == defaults[name]

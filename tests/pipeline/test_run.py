@@ -64,9 +64,7 @@ def test_data_given_twice_is_refused(target: Target, tmp_path: Path) -> None:
         ask(target, tmp_path, "InputDataUrl=s3://b/", data="imdb")
 
 
-def test_missing_data_starts_nothing(
-    target: Target, tmp_path: Path, compiled: list[str]
-) -> None:
+def test_missing_data_starts_nothing(target: Target, tmp_path: Path, compiled: list[str]) -> None:
     with pytest.raises(DataError, match="no reviews at"):
         ask(target, tmp_path, data=str(tmp_path / "gone.tar.gz"))
     assert target.client("sagemaker").list_pipelines()["PipelineSummaries"] == []

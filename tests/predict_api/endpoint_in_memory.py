@@ -6,7 +6,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import boto3
@@ -21,10 +21,10 @@ SESSION = boto3.session.Session(
 
 @dataclass
 class EndpointInMemory:
-    """Likes a review the more, the more often it says "good", unless told to fail.
+    """Likes a review the more, the more often it says "good", unless told otherwise.
 
     `failures` are what the next calls meet: a (code, message) that SageMaker refuses with, an
-    exception, or bytes to answer with.
+    exception, or bytes to answer with. While `is_open` is cleared, calls wait.
     """
 
     failures: list[Any] = field(default_factory=list)
@@ -32,6 +32,12 @@ class EndpointInMemory:
     calls: int = 0
     slept: list[float] = field(default_factory=list)
     lock: Any = field(default_factory=Lock)
+    probability: float | None = None
+    model_version: str = "3"
+    is_open: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.is_open.set()
 
     def client(self) -> Any:
         client = SESSION.client("sagemaker-runtime", region_name="us-east-1")
@@ -43,6 +49,7 @@ class EndpointInMemory:
         return client
 
     def _answer(self, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        self.is_open.wait(20)
         with self.lock:
             self.calls += 1
             failure = self.failures.pop(0) if self.failures else None
@@ -60,14 +67,16 @@ class EndpointInMemory:
 
     def _judge(self, reviews: list[str]) -> bytes:
         self.reviews += reviews
+        predictions = [verdict(review, self.probability) for review in reviews]
         return json.dumps(
-            {"predictions": [verdict(review) for review in reviews], "model_version": "3"}
+            {"predictions": predictions, "model_version": self.model_version}
         ).encode()
 
 
-def verdict(review: str) -> dict[str, Any]:
+def verdict(review: str, probability: float | None = None) -> dict[str, Any]:
     words = re.findall(r"\w+", re.sub(r"<[^>]*>", " ", review))
-    liking = words.count("good") + words.count("generous") + 0.5
-    probability = liking / (liking + words.count("bad") + 0.5)
+    if probability is None:
+        liking = words.count("good") + words.count("generous") + 0.5
+        probability = liking / (liking + words.count("bad") + 0.5)
     label = "positive" if probability >= 0.5 else "negative"
     return {"label": label, "probability": probability, "token_count": len(words)}

@@ -1,0 +1,83 @@
+from typing import Any
+
+import pytest
+import torch
+
+from model.errors import DataError
+from model.lstm import LSTMConfig, SentimentLSTM, drop
+from tests.model.factory import tiny_model
+
+
+def test_one_logit_a_review() -> None:
+    tokens = torch.randint(2, 20, (3, 7))
+    assert tiny_model()(tokens, torch.tensor([7, 3, 1])).shape == (3,)
+
+
+def test_a_logit_does_not_depend_on_the_batch() -> None:
+    model = tiny_model()
+    short, long = [4, 5, 6], [7, 8, 9, 10, 11, 12]
+    together = model(torch.tensor([[*short, 0, 0, 0], long]), torch.tensor([3, 6]))
+    alone = model(torch.tensor([short]), torch.tensor([3]))
+    torch.testing.assert_close(together[:1], alone)
+
+
+def test_both_directions_are_read() -> None:
+    model = tiny_model()
+    one = model(torch.tensor([[4, 5, 6]]), torch.tensor([3]))
+    turned = model(torch.tensor([[6, 5, 4]]), torch.tensor([3]))
+    assert not torch.allclose(one, turned)
+
+
+def test_words_and_features_are_dropped_as_the_generator_says() -> None:
+    model, tokens, lengths = tiny_model(), torch.randint(2, 20, (2, 9)), torch.tensor([9, 9])
+    one, same, other = (
+        model(tokens, lengths, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(model(tokens, lengths), model(tokens, lengths))
+
+
+def test_dropout_keeps_the_mean() -> None:
+    dropped = drop(torch.ones(100_000), 0.5, torch.Generator().manual_seed(1))
+    assert set(dropped.tolist()) == {0.0, 2.0}
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_padding_has_no_meaning_of_its_own() -> None:
+    assert not tiny_model().embedding.weight[0].any()
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    one, same, other = (tiny_model(seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["embedding.weight"], other["embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocabulary_size": 0},
+        {"hidden_dim": 1.5},
+        {"embedding_dim": 10**9},
+        {"dropout": 1.0},
+        {"dropout": "much"},
+        {"word_dropout": -0.1},
+    ],
+)
+def test_an_impossible_config_is_refused_by_name(change: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=f"{next(iter(change))} is"):
+        LSTMConfig(**({"vocabulary_size": 10} | change))
+
+
+def test_a_config_is_read_back_as_it_was_written() -> None:
+    config = LSTMConfig(10, hidden_dim=3)
+    assert LSTMConfig.from_json(config.to_json()) == config
+    with pytest.raises(DataError, match="must hold exactly: vocabulary_size"):
+        LSTMConfig.from_json(config.to_json() | {"layers": 2})
+
+
+def test_the_default_model_is_small_enough_to_serve() -> None:
+    with torch.device("meta"):
+        model = SentimentLSTM(LSTMConfig(40_002))
+    assert sum(parameter.numel() for parameter in model.parameters()) < 6_000_000

@@ -1,0 +1,72 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model.artifact import load_artifact
+from model.errors import ModelError
+from model.predictor import Prediction, Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(pristine_artifact: Path) -> Predictor:
+    return Predictor(load_artifact(pristine_artifact))
+
+
+def test_predictions_come_in_the_order_of_the_texts(predictor: Predictor) -> None:
+    texts = ["good", "the film was quite bad and dull", "great story", ""]
+    together = predictor.predict(texts)
+    for text, prediction in zip(texts, together, strict=True):
+        (alone,) = predictor.predict([text])
+        assert prediction.probability == pytest.approx(alone.probability, abs=1e-6)
+        assert prediction.token_count == alone.token_count
+
+
+def test_words_are_counted_and_signs_are_not(predictor: Predictor) -> None:
+    (prediction,) = predictor.predict(["Not good! Isn't <br /> it 10/10?"])
+    assert prediction.token_count == 7  # not good is n't it 10 10
+
+
+@pytest.mark.parametrize("text", ["", " ", "!!! ???", "<br />", "…—", "\x00"])
+def test_where_there_is_nothing_to_judge_the_answer_is_undecided(
+    predictor: Predictor, text: str
+) -> None:
+    assert predictor.predict([text]) == [Prediction(0.5, 0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["word " * 100_000, "unknown words alone", "x" * 100_000, "\ud800 good", "好 مرحبا 🎉 é"],
+)
+def test_odd_texts_get_a_probability(predictor: Predictor, text: str) -> None:
+    (prediction,) = predictor.predict([text])
+    assert 0 <= prediction.probability <= 1
+    assert 1 <= prediction.token_count <= 30
+
+
+def test_no_text_no_prediction(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+
+
+def test_many_texts_are_judged_in_batches(predictor: Predictor) -> None:
+    assert len(set(predictor.predict(["good film"] * 150))) == 1
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text())
+def test_a_probability_is_finite_and_the_same_twice(predictor: Predictor, text: str) -> None:
+    one, two = predictor.predict([text]), predictor.predict([text])
+    assert one == two
+    assert math.isfinite(one[0].probability)
+    assert 0 <= one[0].probability <= 1
+
+
+def test_a_model_gone_wrong_is_an_error_not_a_number(pristine_artifact: Path) -> None:
+    artifact = load_artifact(pristine_artifact)
+    with torch.no_grad():
+        artifact.model.output.bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="no finite number"):
+        Predictor(artifact).predict(["good"])

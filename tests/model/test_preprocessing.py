@@ -1,0 +1,164 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import chunks
+from model.errors import ArchiveError, DataError
+from model.files import sha256_of
+from model.preprocessing import PreprocessOutputs, PreprocessSettings, preprocess
+from model.shards import read_shards
+from model.vocabulary import Vocabulary
+from tests.model.factory import archive_bytes, corpus, write_archive, write_folder
+
+
+def outputs(folder: Path) -> PreprocessOutputs:
+    names = ("train", "test", "unlabelled", "vocabulary", "report")
+    return PreprocessOutputs(*(folder / name for name in names))
+
+
+def run(source: Path, target: Path, **settings: Any) -> dict[str, Any]:
+    processes = settings.pop("processes", 1)
+    return preprocess(source, outputs(target), PreprocessSettings(**settings), processes)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Digest of every file but the report, which holds seconds."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "data_report.json"
+    }
+
+
+def test_every_split_is_encoded_whole(tmp_path: Path) -> None:
+    files = corpus(4, unlabelled=3)
+    run(write_archive(tmp_path / "in", files), tmp_path / "out")
+    vocabulary = Vocabulary.load(tmp_path / "out/vocabulary/vocabulary.json")
+    test = read_shards(tmp_path / "out/test", vocabulary.sha256, len(vocabulary))
+    texts = [data.decode() for name, data in files.items() if "/test/" in name]
+    assert [test[index].tolist() for index in range(len(test))] == [
+        vocabulary.encode(text.split()).tolist() for text in texts
+    ]
+    assert test.labels.tolist() == [1] * 4 + [0] * 4
+    unlabelled = read_shards(tmp_path / "out/unlabelled", vocabulary.sha256, len(vocabulary))
+    assert unlabelled.labels.tolist() == [-1] * 3
+
+
+def test_the_report_counts_what_there_is(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "in", corpus(4, unlabelled=3))
+    run(source, tmp_path / "out")
+    report = json.loads((tmp_path / "out/report/data_report.json").read_text())
+    assert report["input"] == {
+        "name": "data.tar.gz",
+        "sha256": sha256_of(source / "data.tar.gz"),
+    }
+    assert report["splits"]["train"]["classes"] == {"pos": 4, "neg": 4}
+    assert report["splits"]["train"]["length"]["mean"] == 10.0
+    assert report["splits"]["unlabelled"]["reviews"] == 3
+    assert 0 <= report["splits"]["test"]["out_of_vocabulary_rate"] < 0.5
+
+
+def test_test_and_unlabelled_text_never_enter_the_dictionary(tmp_path: Path) -> None:
+    files = corpus(4, unlabelled=4)
+    changed = {
+        name: data if "/train/pos" in name or "/train/neg" in name else b"zebra zebra zebra quagga"
+        for name, data in files.items()
+    }
+    for name, variant in (("a", files), ("b", changed)):
+        run(write_archive(tmp_path / name, variant), tmp_path / f"out-{name}")
+    one, other = (tmp_path / f"out-{name}/vocabulary/vocabulary.json" for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
+    assert b"zebra" not in other.read_bytes()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_two_runs_give_the_same_bytes(
+    tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_archive(tmp_path / "in", corpus(6, unlabelled=5))
+    run(source, tmp_path / "one")
+    monkeypatch.setattr(chunks, "CHUNK_REVIEWS", 4)
+    run(source, tmp_path / "two", processes=processes)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_many_reviews_are_spread_over_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_REVIEWS", 4)
+    monkeypatch.setattr("model.preprocessing.REVIEWS_PER_SHARD", 8)
+    run(write_archive(tmp_path / "in", corpus(12)), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == [
+        f"train-0000{number}-of-00003.safetensors" for number in range(3)
+    ]
+
+
+def test_fewer_reviews_can_be_asked_for(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "in", corpus(9, unlabelled=9))
+    report = run(source, tmp_path / "out", max_reviews=6)
+    assert {name: split["reviews"] for name, split in report["splits"].items()} == {
+        "train": 6,
+        "test": 6,
+        "unlabelled": 6,
+    }
+
+
+def test_the_expected_digest_lets_the_right_archive_through(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "in", corpus(3))
+    run(source, tmp_path / "out", expected_sha256=sha256_of(source / "data.tar.gz").upper())
+    with pytest.raises(DataError, match=r"SHA-256 is .*, expected 1234"):
+        run(source, tmp_path / "other", expected_sha256="1234")
+    folder = write_folder(tmp_path / "folder", corpus(3))
+    with pytest.raises(DataError, match="not defined for a folder"):
+        run(folder, tmp_path / "other", expected_sha256="1234")
+    assert not (tmp_path / "other").exists()
+
+
+def without(part: str) -> dict[str, bytes]:
+    return {name: data for name, data in corpus(3).items() if part not in name}
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "no reviews": (archive_bytes({"top/README": b"x"}), "holds no reviews; expected train/pos"),
+    "one class": (archive_bytes(without("/neg/")), r"no reviews in train/neg; both classes"),
+    "no test": (archive_bytes(without("/test/")), r"no reviews in test/pos"),
+    "truncated": (archive_bytes(corpus(3))[:-40], "truncated or corrupt"),
+    "not an archive": (b"hello", "is not a .tar"),
+    "another encoding": (
+        archive_bytes(corpus(3) | {"top/train/pos/99_9.txt": "déjà vu".encode("latin-1")}),
+        r"top/train/pos/99_9\.txt: is not UTF-8 text \(byte 1\)",
+    ),
+    "hostile": (archive_bytes(corpus(3) | {"../evil.txt": b"x"}), "leads outside"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "processes"), [*((case, 1) for case in BAD), ("another encoding", 2)]
+)
+def test_bad_data_writes_nothing(tmp_path: Path, case: str, processes: int) -> None:
+    data, message = BAD[case]
+    source = write_folder(tmp_path / "in", {"data.tar.gz": data})
+    with pytest.raises((DataError, ArchiveError), match=message):
+        run(source, tmp_path / "out", processes=processes)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.preprocessing.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(write_archive(tmp_path / "in", corpus(3)), tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("limit", [-1, 1])
+def test_an_impossible_limit_is_refused(limit: int) -> None:
+    with pytest.raises(DataError, match="max reviews"):
+        PreprocessSettings(max_reviews=limit)

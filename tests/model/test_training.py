@@ -1,0 +1,201 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.errors import DataError, StoppedError, TrainingError
+from model.lstm import LSTMConfig, SentimentLSTM
+from model.shards import Reviews
+from model.training import (
+    Trainer,
+    TrainingSettings,
+    history_json,
+    judge,
+    learning_rate,
+    split_validation,
+)
+from tests.model.factory import encoded, vocabulary
+
+CONFIG = LSTMConfig(
+    len(vocabulary()), embedding_dim=6, hidden_dim=5, max_review_length=9, dropout=0.1
+)
+SETTINGS = TrainingSettings(epochs=2, batch_size=8, validation_fraction=0.2)
+
+
+def trainer(checkpoints: Path | None = None, **options: Any) -> Trainer:
+    settings = replace(SETTINGS, **options.pop("settings", {}))
+    options.setdefault("say", lambda line: None)
+    return Trainer(CONFIG, settings, options.pop("reviews", encoded()), checkpoints, **options)
+
+
+def same_weights(one: SentimentLSTM, other: SentimentLSTM) -> bool:
+    weights, others = one.state_dict(), other.state_dict()
+    return all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+class StopAfter:
+    """Asks to stop once that many steps were taken."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_it_learns_what_can_be_learned() -> None:
+    model = trainer(settings={"epochs": 12, "learning_rate": 0.03, "patience": 12}).train()
+    unseen = encoded(40, seed=2)
+    accuracy = ((judge(model, unseen, np.arange(40)) >= 0.5) == (unseen.labels == 1)).mean()
+    assert accuracy > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    one = trainer().train()
+    assert same_weights(one, trainer().train())
+    assert not same_weights(one, trainer(settings={"seed": 2}).train())
+
+
+@pytest.mark.parametrize("step", [1, 6, 7, 11])
+def test_a_run_that_goes_on_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: Path, step: int
+) -> None:
+    with pytest.raises(StoppedError, match=f"checkpoint kept at step {step}"):
+        trainer(tmp_path, stop_asked=StopAfter(step)).train()
+    lines: list[str] = []
+    resumed = trainer(tmp_path, say=lines.append)
+    unbroken = trainer()
+    assert same_weights(resumed.train(), unbroken.train())
+    assert f"going on from the checkpoint at step {step}" in lines
+    figures = ("epoch", "loss", "validation_accuracy")
+    assert [[row[name] for name in figures] for row in resumed.history] == [
+        [row[name] for name in figures] for row in unbroken.history
+    ]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    done = trainer(tmp_path).train()
+    again = trainer(tmp_path, stop_asked=lambda: pytest.fail("took a step"))
+    assert same_weights(again.train(), done)
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(tmp_path: Path) -> None:
+    trainer(tmp_path).train()
+    lines: list[str] = []
+    other = trainer(tmp_path, settings={"seed": 2}, say=lines.append).train()
+    assert "of other settings or data" in lines[0]
+    assert same_weights(other, trainer(settings={"seed": 2}).train())
+
+
+def test_one_line_an_epoch() -> None:
+    lines: list[str] = []
+    run = trainer(say=lines.append)
+    run.train()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    for part in ("loss", "validation accuracy", "tokens/s", "s left"):
+        assert part in lines[0]
+    assert len(history_json(run)["epochs"]) == 2
+
+
+def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "model.training.judge", lambda model, reviews, indices: np.zeros(len(indices))
+    )
+    lines: list[str] = []
+    run = trainer(settings={"epochs": 9, "patience": 2}, say=lines.append)
+    run.train()
+    assert len(run.history) == 3
+    assert "stopping early" in lines[-1]
+
+
+def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    reviews = encoded()
+    right = reviews.labels.astype(float)
+    answers = iter([right, 1 - right, 1 - right])
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def judged(model: SentimentLSTM, reviews: Reviews, indices: Any) -> Any:
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(answers)[indices]
+
+    monkeypatch.setattr("model.training.judge", judged)
+    model = trainer(reviews=reviews, settings={"epochs": 3}).train()
+    assert torch.equal(model.state_dict()["output.weight"], weights[0]["output.weight"])
+
+
+def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer()
+    forward = SentimentLSTM.forward
+    calls = iter(range(100))
+
+    def broken(self: SentimentLSTM, *inputs: Any) -> torch.Tensor:
+        return forward(self, *inputs) * (float("nan") if next(calls) >= 6 else 1.0)
+
+    monkeypatch.setattr(SentimentLSTM, "forward", broken)
+    with pytest.raises(TrainingError, match="the loss is nan at step 3; a lower learning rate"):
+        run.train()
+
+
+def test_the_gradient_is_that_of_the_whole_batch() -> None:
+    run = trainer()
+    run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
+    indices = np.arange(8)
+    reviews = run._reviews
+    halves = [run._gradients((half, indices[half::2])) for half in (0, 1)]
+    _, whole = run._gradients((0, indices))
+    assert len(reviews) == 60
+    for one, other, both in zip(halves[0][1], halves[1][1], whole, strict=True):
+        torch.testing.assert_close(one + other, both)
+
+
+def test_the_validation_slice_is_apart_and_balanced() -> None:
+    labels = np.array([1] * 30 + [0] * 10 + [-1] * 5)
+    training, validation = split_validation(labels, 0.2, seed=1)
+    assert set(training) | set(validation) == set(range(40))
+    assert not set(training) & set(validation)
+    assert labels[validation].sum() == 6
+    assert split_validation(labels, 0.2, seed=1)[1].tolist() == validation.tolist()
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1, 1], [1, 1, 0], []])
+def test_a_split_needs_two_of_each_class(labels: list[int]) -> None:
+    with pytest.raises(DataError, match="at least 2 are needed"):
+        split_validation(np.array(labels), 0.1, seed=1)
+
+
+def test_the_rate_rises_then_falls() -> None:
+    rates = [learning_rate(step, 100, 1.0) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == pytest.approx(1.0)
+    assert int(np.argmax(rates)) == 30
+    assert rates[-1] == pytest.approx(1 / 10_000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"patience": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"clip_norm": -1.0},
+        {"validation_fraction": 0.0},
+        {"validation_fraction": 0.95},
+        {"seed": -1},
+    ],
+)
+def test_impossible_settings_are_refused_by_name(change: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=f"{next(iter(change))} is"):
+        replace(SETTINGS, **change)
+
+
+def test_a_review_without_words_is_undecided() -> None:
+    reviews = Reviews(np.array([3, 4], np.int32), np.array([0, 0, 2]), np.zeros(2, np.int8))
+    probabilities = judge(trainer().model, reviews, np.arange(2))
+    assert probabilities[0] == 0.5
+    assert probabilities[1] != 0.5

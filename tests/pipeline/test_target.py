@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from pipeline import target as targets
+from pipeline.errors import SettingsError
+from pipeline.settings import ROOT, Account, Settings
+from pipeline.target import Target, open_target
+from tests.pipeline.test_definition import step
+
+
+def test_the_local_account_stands_for_every_image_of_the_definition(
+    definition: dict[str, Any], account: Account
+) -> None:
+    (training,) = (
+        one["DefaultValue"] for one in definition["Parameters"] if one["Name"] == "TrainingImageUri"
+    )
+    uris = [
+        training,
+        training.replace("-cpu-", "-cu133-"),
+        step(definition, "Evaluate")["Arguments"]["AppSpecification"]["ImageUri"],
+        account.inference_image,
+    ]
+    patterns = list(targets._images())
+    assert all(any(fnmatchcase(uri, pattern) for pattern in patterns) for uri in uris)
+
+
+def test_the_functions_of_the_local_account_are_in_the_clone(account: Account) -> None:
+    for function in targets._functions(account).values():
+        package, module, _ = function.handler.split(".")
+        assert (function.path / package / f"{module}.py").is_file()
+
+
+def test_opening_the_local_account_and_preparing_it_twice_is_safe(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "a home")
+    for _ in range(2):
+        target = open_target(settings)
+        target.prepare()
+    buckets = target.client("s3").list_buckets()["Buckets"]
+    assert [bucket["Name"] for bucket in buckets] == ["sentiment-us-east-1-000000000000"]
+    groups = target.client("sagemaker").list_model_package_groups()
+    assert len(groups["ModelPackageGroupSummaryList"]) == 1
+    assert target.log_place("/aws/x", "job/algo-1") == str(
+        tmp_path / "a home/logs/aws/x/job/algo-1.log"
+    )
+
+
+def test_the_account_of_aws_is_asked_of_aws(
+    aws_session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boto3, "Session", lambda **_: aws_session)
+    target = open_target(Settings(target="aws", region="us-east-1"))
+    assert target.account.account_id == "123456789012"
+    assert target.account.bucket == "sentiment-us-east-1-123456789012"
+    target.prepare()
+    target.prepare()
+    assert target.log_place("/aws/x", "s") == "CloudWatch /aws/x s"
+
+
+def test_a_bucket_outside_us_east_1_names_its_region(account: Account) -> None:
+    from dataclasses import replace
+
+    from botocore.exceptions import ClientError
+
+    class S3:
+        def head_bucket(self, **_: Any) -> None:
+            raise ClientError({"Error": {"Code": "404", "Message": ""}}, "HeadBucket")
+
+        def create_bucket(self, **request: Any) -> None:
+            self.request = request
+
+    s3 = S3()
+    targets._ensure_bucket(s3, replace(account, region="eu-west-1", bucket="b"))
+    assert s3.request == {
+        "Bucket": "b",
+        "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"},
+    }
+
+
+def test_without_credentials_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def client(self, _: str) -> Any:
+            raise NoCredentialsError
+
+    monkeypatch.setattr(boto3, "Session", Session)
+    with pytest.raises(SettingsError, match=r"no AWS account can be reached: .*--target local"):
+        open_target(Settings(target="aws"))
+
+
+def test_the_scratch_folder_lies_in_the_home(target: Target) -> None:
+    assert target.scratch == target.settings.home / "data"
+
+
+def test_the_clone_is_where_this_package_lies() -> None:
+    assert (ROOT / "pyproject.toml").is_file()

@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.website.conftest import Visit
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+Go = Callable[..., Visit]
+
+
+def test_a_review_is_typed_sent_and_judged(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("A good, good film.")
+    visitor.wait_for("verdict")
+    assert visitor.text("phrase") == "Mostly positive"
+    assert visitor.text("detail") == "83 % likely to be positive"
+    assert visitor.text("version") == "Judged by model version 3"
+    assert visitor.served.model.reviews == ["A good, good film."]
+    assert visitor.console == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "phrase", "detail"),
+    [
+        (1.0, "Clearly positive", "more than 99 % likely to be positive"),
+        (0.95, "Clearly positive", "95 % likely to be positive"),
+        (0.81, "Mostly positive", "81 % likely to be positive"),
+        (0.7, "Leans positive", "70 % likely to be positive"),
+        (0.5, "Torn, but leans positive", "50 % likely to be positive"),
+        (0.45, "Torn, but leans negative", "55 % likely to be negative"),
+        (0.3, "Leans negative", "70 % likely to be negative"),
+        (0.001, "Clearly negative", "more than 99 % likely to be negative"),
+    ],
+)
+def test_how_sure_it_is_is_said_in_words(
+    visit: Go, probability: float, phrase: str, detail: str
+) -> None:
+    visitor = visit()
+    visitor.served.model.probability = probability
+    visitor.read("whatever")
+    visitor.wait_for("verdict")
+    assert (visitor.text("phrase"), visitor.text("detail")) == (phrase, detail)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_the_bar_stands_where_the_probability_is(visit: Go, probability: float) -> None:
+    visitor = visit()
+    visitor.served.model.probability = probability
+    visitor.read("whatever")
+    visitor.wait_for("verdict")
+    track = visitor.page.locator(".track").bounding_box()
+    fill = visitor.page.locator(".fill").bounding_box()
+    mark = visitor.page.locator(".mark").bounding_box()
+    assert track and fill and mark
+    assert fill["width"] == pytest.approx(abs(probability - 0.5) * track["width"], abs=2)
+    assert track["x"] - 1 <= mark["x"]
+    assert mark["x"] + mark["width"] <= track["x"] + track["width"] + 1
+
+
+def test_an_example_is_one_press_away(visit: Go) -> None:
+    visitor = visit()
+    examples = visitor.page.locator("#examples button")
+    assert examples.count() >= 4
+    examples.first.click()
+    visitor.wait_for("verdict")
+    assert visitor.page.get_by_label("Your review").input_value() in visitor.served.model.reviews
+
+
+def test_every_example_fits_within_the_limits(visit: Go) -> None:
+    visitor = visit()
+    for number in range(visitor.page.locator("#examples button").count()):
+        visitor.page.locator("#examples button").nth(number).click()
+        visitor.wait_for("verdict")
+        assert visitor.text("problem") == ""
+    assert len(visitor.served.model.reviews) == number + 1
+
+
+def test_what_was_judged_before_is_listed_and_can_be_taken_up_again(visit: Go) -> None:
+    visitor = visit()
+    for review in ("A good film", "A bad film", "Another good film"):
+        visitor.read(review)
+        visitor.wait_for("verdict")
+    earlier = visitor.page.locator("#earlier button")
+    assert [text.split("\n")[0] for text in earlier.all_inner_texts()] == [
+        "Leans negative, 75 %",
+        "Leans positive, 75 %",
+    ]
+    earlier.last.click()
+    assert visitor.page.get_by_label("Your review").input_value() == "A good film"
+
+
+def test_the_counter_follows_and_says_what_is_too_long(visit: Go) -> None:
+    visitor = visit()
+    box = visitor.page.get_by_label("Your review")
+    assert visitor.text("counter") == "0 of 16,000 characters"
+    box.fill("good" * 10)
+    assert visitor.text("counter") == "40 of 16,000 characters"
+    box.fill("\u00e9\u2014")  # more than a byte each
+    assert visitor.text("counter") == "5 of 16,000 characters"
+    box.fill("x" * 16_001)
+    assert visitor.text("problem") == "Too long by 1. Please shorten it a little."
+    assert box.get_attribute("aria-invalid") == "true"
+    visitor.page.get_by_role("button", name="Read it").click()
+    assert visitor.served.asked == []
+    box.fill("x" * 16_000)
+    assert visitor.text("problem") == ""
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\n", "\u2014", "\U0001f3ac"])
+def test_the_longest_review_that_the_page_lets_through_is_one_that_the_api_takes(
+    visit: Go, letter: str
+) -> None:
+    visitor = visit()
+    size = len(json.dumps(letter, ensure_ascii=False).encode()) - 2
+    visitor.read("good" + letter * (15_996 // size))
+    visitor.wait_for("verdict")
+    assert visitor.text("counter").startswith(("16,000 ", "15,99"))
+
+
+def test_nothing_written_is_said_and_not_sent(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("  \n ")
+    assert visitor.text("problem") == "Write or paste a review first."
+    assert visitor.served.asked == []
+    assert visitor.page.evaluate("document.activeElement.id") == "review"
+
+
+def test_nothing_to_judge_is_said_beside_the_review(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("<br /> ... !")
+    visitor.page.wait_for_selector("#problem:not(:empty)")
+    assert visitor.text("problem") == "There are no words to judge in this."
+    visitor.wait_for("idle")
+
+
+def test_while_it_reads_it_says_so_and_sends_nothing_twice(visit: Go) -> None:
+    visitor = visit(slow_after_ms=60_000)
+    visitor.served.model.is_open.clear()
+    visitor.read("A good film")
+    visitor.wait_for("reading")
+    visitor.page.get_by_role("button", name="Reading").click(force=True)
+    visitor.page.keyboard.press("Control+Enter")
+    visitor.page.locator("#examples button").first.click()
+    visitor.shoot("reading")
+    visitor.served.model.is_open.set()
+    visitor.wait_for("verdict")
+    assert visitor.served.model.reviews == ["A good film"]
+
+
+def test_a_slow_answer_is_explained_while_it_is_waited_for(visit: Go) -> None:
+    visitor = visit(slow_after_ms=1)
+    visitor.served.model.is_open.clear()
+    visitor.read("A good film")
+    visitor.page.wait_for_function(
+        "document.getElementById('detail').textContent.includes('waking up')"
+    )
+    visitor.served.model.is_open.set()
+    visitor.wait_for("verdict")
+    assert "waking" not in visitor.text("detail")
+
+
+def test_an_answer_that_never_comes_ends_in_words_and_can_be_tried_again(visit: Go) -> None:
+    visitor = visit(timeout_ms=50)
+    visitor.served.model.is_open.clear()
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == "That took too long"
+    visitor.served.model.is_open.set()
+
+
+@pytest.mark.parametrize(
+    ("failure", "phrase"),
+    [
+        (("ValidationError", "Endpoint arn:aws:sagemaker not found"), "The model is not ready"),
+        (("ThrottlingException", "Rate exceeded"), "The model is not ready"),
+        (("ModelError", "Traceback"), "The model is not ready"),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_is_told_in_plain_words(
+    visit: Go, failure: tuple[str, str], phrase: str
+) -> None:
+    visitor = visit()
+    visitor.served.model.failures = [failure] * 2
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == phrase
+    assert "arn:" not in visitor.page.content()
+    assert visitor.page.get_by_label("Your review").input_value() == "A good film"
+
+
+def test_after_an_error_trying_again_works(visit: Go) -> None:
+    visitor = visit()
+    visitor.served.model.failures = [("ThrottlingException", "")] * 2
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    visitor.page.get_by_role("button", name="Try again").click()
+    visitor.wait_for("verdict")
+    assert visitor.text("phrase") == "Leans positive"
+
+
+def test_offline_is_told_and_the_review_is_kept(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.context.set_offline(True)
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == "You seem to be offline"
+    assert visitor.page.get_by_label("Your review").input_value() == "A good film"
+
+
+def test_a_page_without_its_configuration_says_so(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.route("**/config.json", lambda route: route.fulfill(status=404, body="nothing"))
+    visitor.page.reload()
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == "The page could not be set up"
+
+
+def test_the_address_of_the_api_comes_from_the_configuration(visit: Go) -> None:
+    visitor = visit(api="api/")
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    assert visitor.served.asked == ["/api/predict"]
+
+
+@pytest.mark.parametrize(
+    ("review", "answer", "label"),
+    [
+        ("A good film", "Yes", "positive"),
+        ("A good film", "No", "negative"),
+        ("A bad film", "No", "positive"),
+    ],
+)
+def test_what_the_verdict_should_have_been_is_sent(
+    visit: Go, review: str, answer: str, label: str
+) -> None:
+    visitor = visit(feedback=True)
+    visitor.read(review)
+    visitor.wait_for("verdict")
+    visitor.page.get_by_role("button", name=answer, exact=True).click()
+    visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
+    assert visitor.text("feedback-answer").startswith("Thank you")
+    (record,) = visitor.served.kept.values()
+    assert record["label"] == label
+
+
+def test_no_feedback_is_asked_for_where_none_is_kept(visit: Go) -> None:
+    visitor = visit(feedback=False)
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    assert not visitor.page.locator("#feedback").is_visible()
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(visit: Go) -> None:
+    visitor = visit(feedback=True)
+    press, active = visitor.page.keyboard.press, "document.activeElement.id"
+    press("Tab")
+    assert visitor.page.evaluate("document.activeElement.className") == "skip"
+    press("Enter")
+    press("Tab")
+    if visitor.page.evaluate(active) != "review":  # the skip link may have focused it already
+        visitor.page.keyboard.press("Shift+Tab")
+    assert visitor.page.evaluate(active) == "review"
+    visitor.page.keyboard.type("A bad film")
+    press("Tab")
+    assert visitor.page.evaluate(active) == "clear"
+    press("Tab")
+    assert visitor.page.evaluate(active) == "submit"
+    press("Enter")
+    visitor.wait_for("verdict")
+    assert visitor.page.evaluate(active) == "submit"
+    for _ in range(20):
+        press("Tab")
+        if visitor.page.evaluate(active) == "wrong":
+            break
+    press("Enter")
+    visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
+    assert next(iter(visitor.served.kept.values()))["label"] == "positive"
+
+
+def test_control_and_enter_sends_from_within_the_review(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.get_by_label("Your review").fill("A good film")
+    visitor.page.keyboard.press("Control+Enter")
+    visitor.wait_for("verdict")
+
+
+def test_what_has_the_focus_is_outlined(visit: Go) -> None:
+    visitor = visit()
+    for _ in range(8):
+        visitor.page.keyboard.press("Tab")
+        outline = visitor.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+
+
+def test_a_screen_reader_is_told_the_verdict_and_the_problem(visit: Go) -> None:
+    visitor = visit()
+    result = visitor.page.locator("[aria-live=polite]")
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    assert result.inner_text().split() == "Leans positive 75 % likely to be positive".split()
+    assert visitor.page.locator("#problem").get_attribute("role") == "alert"
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_nothing_runs_out_of_the_screen_sideways(visit: Go, width: int) -> None:
+    visitor = visit({"viewport": {"width": width, "height": 740}})
+    visitor.read("good" * 300)
+    visitor.wait_for("verdict")
+    visitor.read("bad " * 300)
+    visitor.wait_for("verdict")
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_phone_what_is_pressed_is_large_enough_and_the_verdict_is_in_view(visit: Go) -> None:
+    visitor = visit(PHONE)
+    for button in visitor.page.locator("button:visible").all():
+        box = button.bounding_box()
+        assert box and box["height"] >= 44
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    box = visitor.page.locator("#phrase").bounding_box()
+    assert box and 0 <= box["y"] <= 740 - box["height"]
+
+
+def test_who_wants_no_motion_gets_none(visit: Go) -> None:
+    visitor = visit({"reduced_motion": "reduce"}, slow_after_ms=60_000)
+    visitor.served.model.is_open.clear()
+    visitor.read("A good film")
+    visitor.wait_for("reading")
+    assert visitor.page.evaluate("document.getAnimations().length") == 0
+    visitor.served.model.is_open.set()
+    visitor.wait_for("verdict")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", ["phone", "desktop"])
+def test_screenshots(visit: Go, scheme: str, device: str) -> None:
+    screen = (PHONE if device == "phone" else {}) | {"color_scheme": scheme}
+    visitor = visit(screen, feedback=True)
+    name = f"{device}-{scheme}"
+    visitor.shoot(f"{name}-idle")
+    visitor.served.model.probability = 0.97
+    visitor.page.locator("#examples button").nth(0).click()
+    visitor.wait_for("verdict")
+    visitor.shoot(f"{name}-positive")
+    for number, probability in ((1, 0.02), (2, 0.34), (3, 0.56)):
+        visitor.served.model.probability = probability
+        visitor.page.locator("#examples button").nth(number).click()
+        visitor.wait_for("verdict")
+        visitor.shoot(f"{name}-verdict-{number}")
+    visitor.served.model.failures = [("ValidationError", "")]
+    visitor.page.get_by_role("button", name="Read it").click()
+    visitor.wait_for("error")
+    visitor.shoot(f"{name}-error")
+    visitor.page.get_by_label("Your review").fill("much too long " * 1200)
+    visitor.shoot(f"{name}-long")
