@@ -10,7 +10,6 @@ import boto3
 import pytest
 
 import pipeline.local
-import pipeline.local
 from pipeline.compilation import compile_definition
 from pipeline.settings import LOCAL_ACCOUNT_ID, MODEL_PACKAGE_GROUP, Account, Settings
 from pipeline.target import Target

@@ -378,6 +378,6 @@ def test_an_evaluation_is_shown_and_its_rows_are_kept(
         "positive   4 right, 2 taken for negative",
     ]
     assert rows.read_bytes() == b"r"
-    status, out, err = sentiment(capsys, "evaluate", str(path), "--json")
+    _status, out, err = sentiment(capsys, "evaluate", str(path), "--json")
     assert json.loads(out) == metrics
     assert "evaluating version 2" in err  # none is served, so the newest

@@ -52,8 +52,17 @@ def test_on_a_terminal_there_is_a_live_table(
     stream = Terminal()
     execution, _ = Follower(target, stream).watch(states())
     assert execution.status == "Succeeded"
-    for words in ("step", "/home/logs/train.log", "Train has a result"):
+    for words in ("step", "Succeeded (cached, from xyz)", "Train has a result"):
         assert words in stream.getvalue()
+
+
+def test_a_running_step_shows_where_its_log_is(target: Target) -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    table = Follower(target, stream)._table([make_step("Train", "Executing", log=LOG)])
+    Console(file=stream, width=120).print(table)
+    assert "log: /home/logs/train.log" in stream.getvalue()
 
 
 def test_columns_are_as_wide_as_they_must_be() -> None:

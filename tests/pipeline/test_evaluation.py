@@ -81,7 +81,7 @@ def test_what_the_job_says_of_a_bad_file_is_passed_on(
 
 
 def test_a_missing_file_says_what_is_valid(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file at .*gone.csv .*Text,Sentiment"):
+    with pytest.raises(DataError, match=r"no file at .*gone\.csv .*Text,Sentiment"):
         check_labelled(tmp_path / "gone.csv")
 
 

@@ -49,7 +49,7 @@ def test_the_website_is_at_the_root(application: Any) -> None:
 
 
 def test_the_api_is_beside_it_and_asks_the_target(application: Any, target: Target) -> None:
-    status, content_type, body = get(application, "/health")
+    _status, content_type, body = get(application, "/health")
     assert content_type.startswith("application/json")
     assert json.loads(body)["api"] == "ok"
     assert boto3.DEFAULT_SESSION is target.session

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import NoCredentialsError
+from moto import mock_aws
 
 from pipeline import target as targets
 from pipeline.errors import SettingsError
@@ -51,15 +52,16 @@ def test_opening_the_local_account_and_preparing_it_twice_is_safe(tmp_path: Path
     )
 
 
-def test_the_account_of_aws_is_asked_of_aws(
-    aws_session: boto3.Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(boto3, "Session", lambda **_: aws_session)
-    target = open_target(Settings(target="aws", region="us-east-1"))
-    assert target.account.account_id == "123456789012"
-    assert target.account.bucket == "sentiment-us-east-1-123456789012"
-    target.prepare()
-    target.prepare()
+def test_the_account_of_aws_is_asked_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "test")
+    with mock_aws():
+        target = open_target(Settings(target="aws", region="us-east-1"))
+        assert target.account.bucket == "sentiment-us-east-1-123456789012"
+        target.prepare()
+        target.prepare()
+        groups = target.client("sagemaker").list_model_package_groups()
+    assert len(groups["ModelPackageGroupSummaryList"]) == 1
     assert target.log_place("/aws/x", "s") == "CloudWatch /aws/x s"
 
 
