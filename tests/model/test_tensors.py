@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from model.errors import DataError
-from model.tensors import read_tensors, tensor_bytes
+from model.tensors import Array, read_tensors, tensor_bytes
 
 
 def test_the_library_reads_what_we_write(tmp_path: Path) -> None:
-    tensors = {
+    tensors: dict[str, Array] = {
         "b": np.arange(6, dtype=np.float32).reshape(2, 3),
         "a": np.array([-1, 2], dtype=np.int8),
         "empty": np.empty(0, dtype=np.int64),

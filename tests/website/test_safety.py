@@ -91,14 +91,13 @@ def test_nothing_that_is_typed_is_ever_run(visit: Go) -> None:
     assert len(visitor.served.model.reviews) == len(ATTACKS)
 
 
-@pytest.mark.parametrize("attack", ATTACKS[:3])
-def test_nothing_that_the_api_says_is_ever_run(visit: Go, attack: str) -> None:
+def test_nothing_that_the_api_says_is_ever_run(visit: Go) -> None:
     visitor = visit()
-    visitor.served.model.model_version = attack
-    visitor.read("good")
-    visitor.wait_for("verdict")
-    assert visitor.text("version") == f"Judged by model version {attack}"
-    assert not harmed(visitor)
+    for attack in ATTACKS[:3]:
+        visitor.served.model.model_version = attack
+        visitor.read("good")
+        visitor.page.get_by_text(f"Judged by model version {attack}", exact=True).wait_for()
+        assert not harmed(visitor)
 
 
 def test_even_code_that_got_in_would_not_be_run(visit: Go) -> None:
@@ -162,13 +161,10 @@ def test_every_file_is_served_with_the_headers(visit: Go) -> None:
             assert response.headers[header.lower()] == value
 
 
-@pytest.mark.parametrize(
-    "path", ["headers.json", "../pyproject.toml", "%2e%2e/pyproject.toml", "nothing.html", ".."]
-)
-def test_nothing_but_the_site_is_served(visit: Go, path: str) -> None:
+def test_nothing_but_the_site_is_served(visit: Go) -> None:
     visitor = visit()
-    response = visitor.page.request.get(visitor.served.url + path)
-    assert response.status == (200 if path == ".." else 404)
+    for path in ("headers.json", "../pyproject.toml", "%2e%2e/pyproject.toml", "nothing.html"):
+        assert visitor.page.request.get(visitor.served.url + path).status == 404
 
 
 def test_the_configuration_in_the_repository_is_whole_and_within_the_apis_limits() -> None:
@@ -179,23 +175,27 @@ def test_the_configuration_in_the_repository_is_whole_and_within_the_apis_limits
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("state", ["idle", "verdict", "error"])
-def test_axe_finds_nothing(visit: Go, scheme: str, state: str) -> None:
+def test_axe_finds_nothing(visit: Go, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe installed")
     # axe brings its own script, which the page's policy would refuse
     visitor = visit({"color_scheme": scheme, "bypass_csp": True}, feedback=True)
-    if state != "idle":
-        visitor.read("A good film")
-        visitor.wait_for("verdict")
-        visitor.served.model.failures = [("ModelError", "")] * (state == "error")
-        visitor.read("A bad film")
-        visitor.page.wait_for_selector(f"#verdict[data-state={state}]")
-        if state == "verdict":
-            visitor.page.wait_for_function(
-                "document.getElementById('phrase').textContent === 'Leans negative'"
-            )
-    results = axe.Axe().run(visitor.page)
-    assert results.violations_count == 0, results.generate_report()
+
+    def examine() -> None:
+        results = axe.Axe().run(visitor.page)
+        assert results.violations_count == 0, results.generate_report()
+
+    examine()
+    for review, phrase in (("A good film", "Leans positive"), ("A bad film", "Leans negative")):
+        visitor.read(review)
+        visitor.page.get_by_role("heading", name="Verdict").wait_for()
+        visitor.page.locator("#phrase", has_text=phrase).wait_for()
+        examine()
+    visitor.served.model.failures = [("ModelError", "")]
+    visitor.read("A bad film")
+    visitor.wait_for("error")
+    examine()
+    visitor.read("")
+    examine()
 
 
 def test_the_site_is_small(tmp_path: Path) -> None:
