@@ -23,6 +23,7 @@ const EXAMPLES = [
   },
 ];
 const SHORTEST_RETRY_S = 1;
+const LONGEST_RETRY_S = 15; // whoever is here wants to know now
 const HISTORY_LENGTH = 8;
 const MESSAGES = {
   offline: ["You seem to be offline", "The review is still here. Try again once you are connected."],
@@ -47,6 +48,7 @@ const number = new Intl.NumberFormat("en");
 let config;
 let current = null; // the verdict on show: {label, probability, request_id, text}
 let reading = false;
+let retry; // the timer that counts down to another attempt
 
 class Refused extends Error {
   constructor(kind, retryAfterS = SHORTEST_RETRY_S) {
@@ -169,15 +171,22 @@ function showError({ kind, retryAfterS }) {
   }
   const [phrase, detail] = MESSAGES[kind];
   say("error", phrase, detail);
-  page.again.disabled = true;
-  setTimeout(() => { page.again.disabled = false; }, retryAfterS * 1000);
+  waitToTryAgain(Math.min(retryAfterS, LONGEST_RETRY_S));
   bringIntoView();
+}
+
+function waitToTryAgain(seconds) {
+  clearTimeout(retry);
+  page.again.disabled = seconds > 0;
+  page.again.textContent = seconds > 0 ? `Try again in ${seconds} s` : "Try again";
+  if (seconds > 0) retry = setTimeout(() => waitToTryAgain(seconds - 1), 1000);
 }
 
 function bringIntoView() {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const { top, bottom } = page.scale.getBoundingClientRect();
-  if (top < 0 || bottom > innerHeight) page.verdict.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "nearest" });
+  const { top, bottom } = page.detail.getBoundingClientRect();
+  const below = 120; // the bar stands under it
+  if (top < 0 || bottom + below > innerHeight) page.verdict.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "nearest" });
 }
 
 function complain(text) {
@@ -189,7 +198,7 @@ function complain(text) {
 function count() {
   const size = sizeOf(page.review.value);
   const left = config.max_review_bytes - size;
-  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)}`;
+  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)} characters`;
   page.counter.dataset.state = left < 0 ? "over" : left < config.max_review_bytes / 10 ? "near" : "fine";
   page.clear.hidden = size === 0;
   if (left < 0) {
