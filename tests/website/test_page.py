@@ -181,7 +181,7 @@ def test_after_an_error_trying_again_works(visit: Go) -> None:
     visitor.served.model.failures = [("ThrottlingException", "")] * 2
     visitor.read("A good film")
     visitor.wait_for("error")
-    assert visitor.text("again") == "Try again in 2 s"
+    assert visitor.text("again").startswith("Try again in ")
     visitor.page.get_by_role("button", name="Try again", exact=True).click()
     visitor.wait_for("verdict")
     assert visitor.text("phrase") == "Leans positive"
