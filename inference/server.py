@@ -4,6 +4,8 @@ import argparse
 import json
 import logging
 import os
+import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -73,7 +75,11 @@ def configure_logging() -> None:
 
 def serve(settings: ServerSettings) -> int:
     """Until asked to stop: 0; 1 when the version cannot be served or the port cannot be had."""
-    log = logging.getLogger("inference")
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        _say("bind_failed", port=settings.port, reason=error.strerror or str(error))
+        return 1
     failures: list[str] = []
 
     def load() -> tuple[Hooks, Any]:
@@ -90,24 +96,30 @@ def serve(settings: ServerSettings) -> int:
         max_body_bytes=settings.max_body_bytes,
         failed=failed,
     )
-    config = uvicorn.Config(
+    server = uvicorn.Server(_uvicorn_config(service))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises a signal again once it has stopped: let that, too, ask it to stop
+        signal.signal(number, server.handle_exit)
+    _say("listening", port=listener.getsockname()[1], model_version=settings.model_version)
+    server.run(sockets=[listener])
+    _say("stopped", model_version=settings.model_version)
+    return 1 if failures else 0
+
+
+def _uvicorn_config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
         service.app,
-        host=settings.host,
-        port=settings.port,
         log_config=None,
+        # uvicorn's own lines are plain text, and on errors tracebacks
+        log_level="critical",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
-        # uvicorn's own lines would be plain text, and on errors tracebacks
-        log_level="critical",
     )
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started and not failures:
-        log.info("bind_failed", extra={"details": {"port": settings.port}})
-        return 1
-    log.info("stopped", extra={"details": {"model_version": settings.model_version}})
-    return 1 if failures else 0
+
+
+def _say(event: str, **details: Any) -> None:
+    logging.getLogger("inference").info(event, extra={"details": details})
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -150,6 +150,7 @@ class Trainer:
         self._optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
         self._best = {name: value.clone() for name, value in self.model.state_dict().items()}
         self._step = 0
+        self._saved_step = -1
         self._progress = Progress()
         self._run = _run_digest(config, settings, reviews)
         few = max(_MIN_BATCH, len(self._train) // _MIN_STEPS)
@@ -189,11 +190,11 @@ class Trainer:
         batches = shuffled(lengths, self._train, self._batch_size, (settings.seed, 1, epoch))
         started, words = time.perf_counter(), 0
         for indices in batches[self._step - epoch * self._steps_per_epoch :]:
-            self._progress.loss_sum += self._take_step(indices, each)
-            words += int(lengths[indices].sum())
             if self._stop_asked():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
+            self._progress.loss_sum += self._take_step(indices, each)
+            words += int(lengths[indices].sum())
         self._close_epoch(epoch, words, time.perf_counter() - started)
 
     def _take_step(self, indices: Indices, each: Map) -> float:
@@ -202,14 +203,15 @@ class Trainer:
         halves = [indices[start::_HALVES] for start in range(min(_HALVES, len(indices)))]
         results = list(each(self._gradients, enumerate(halves)))
         loss = float(sum(half_loss for half_loss, _ in results)) / len(indices)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self._step}; a lower learning rate may help"
-            )
         gradients = zip(*(half_gradients for _, half_gradients in results), strict=True)
         for parameter, parts in zip(self.model.parameters(), gradients, strict=True):
             parameter.grad = functools.reduce(torch.add, parts) / len(indices)
-        nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainingError(
+                f"the loss is {loss}, its gradient {float(norm)} at step {self._step};"
+                " a lower learning rate may help"
+            )
         total_steps = settings.epochs * self._steps_per_epoch
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._step, total_steps, settings.learning_rate)
@@ -253,7 +255,7 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if self._checkpoints is None:
+        if self._checkpoints is None or self._saved_step == self._step:
             return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
@@ -262,6 +264,7 @@ class Trainer:
         arrays = {name: value.detach().numpy() for name, value in tensors.items()}
         checkpoint = Checkpoint(self._step, self._run, arrays, asdict(self._progress))
         save_checkpoint(self._checkpoints, checkpoint)
+        self._saved_step = self._step
 
     def _resume(self) -> None:
         if self._checkpoints is None:

@@ -49,5 +49,7 @@ def serve(target: Target, root: Path, listener: socket.socket) -> None:
     """Answer requests until interrupted."""
     import uvicorn
 
-    config = uvicorn.Config(application(target, root), log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        application(target, root), log_level="warning", access_log=False, server_header=False
+    )
     uvicorn.Server(config).run(sockets=[listener])

@@ -100,7 +100,7 @@ def test_a_run_that_registered_nothing_is_no_success(target: Target) -> None:
 
 
 def make_step(name: str, status: str = "Succeeded", reason: str = "", **more: Any) -> Step:
-    values = {"seconds": 1.0, "cached_from": "", "metadata": {}, "log": None}
+    values: dict[str, Any] = {"seconds": 1.0, "cached_from": "", "metadata": {}, "log": None}
     return Step(name=name, status=status, reason=reason, **(values | more))
 
 

@@ -46,7 +46,13 @@ def test_archive_to_evaluation(jobs: Jobs) -> None:
     done = jobs.run("preprocess.py", "--input", jobs.path("in"), *flags)
     assert done.returncode == 0, done.stderr
 
-    small = ["--embedding-dim", "8", "--hidden-dim", "8", "--epochs", "6", "--patience", "6"]
+    small = [
+        "--embedding-dim=8",
+        "--hidden-dim=8",
+        "--epochs=6",
+        "--dropout=0.1",
+        "--learning-rate=0.03",
+    ]
     done = jobs.run(
         "train.py",
         *small,

@@ -1,0 +1,114 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from inference import inference
+from inference.inference import input_fn, model_fn, output_fn, predict_fn
+from model.errors import ArtifactError
+
+JSON, LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
+
+PREDICTION = {
+    "predictions": [
+        {"label": "positive", "probability": 0.97, "token_count": 41},
+        {"label": "negative", "probability": 0.2, "token_count": 3},
+    ],
+    "model_version": "3",
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "reviews"),
+    [
+        ('{"review": "fine"}', JSON, ["fine"]),
+        (b'{"review": "d\\u00e9j\\u00e0"}', "Application/JSON; charset=utf-8", ["déjà"]),
+        ('{"reviews": ["a", "b"]}', JSON, ["a", "b"]),
+        ('{"review": "fine", "explain": true}', JSON, ["fine"]),
+        ('{"review": ""}', JSON, [""]),
+        ('{"review": "\\ud800"}', JSON, ["\ud800"]),
+        ('{"review": "a"}\n\n{"review": "b"}\n', LINES, ["a", "b"]),
+        ("two\nlines", TEXT, ["two\nlines"]),
+        (b"", TEXT, [""]),
+    ],
+)
+def test_every_documented_form_is_read(
+    body: bytes | str, content_type: str, reviews: list[str]
+) -> None:
+    assert input_fn(body, content_type) == reviews
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("", JSON),
+        ('{"review": "canary"', JSON),
+        ('"canary"', JSON),
+        ('["canary"]', JSON),
+        ('{"review": 5}', JSON),
+        ('{"review": NaN}', JSON),
+        ('{"review": "canary", "other": 1}', JSON),
+        ('{"review": "canary", "explain": "yes"}', JSON),
+        ('{"review": "a", "reviews": ["canary"]}', JSON),
+        ('{"reviews": "canary"}', JSON),
+        ('{"reviews": ["canary", 1]}', JSON),
+        ('{"reviews": []}', JSON),
+        (json.dumps({"reviews": ["canary"] * 1001}), JSON),
+        ("[" * 100_000, JSON),
+        ('{"review": ' + "9" * 5_000 + "}", JSON),
+        (b'{"review": "canary \xff"}', JSON),
+        (b"canary \xff", TEXT),
+        ("", LINES),
+        ('{"review": "a"}\ncanary', LINES),
+        ('{"reviews": ["a", "canary"]}', LINES),
+        ("canary", "image/png"),
+    ],
+)
+def test_a_malformed_request_is_a_value_error_without_its_text(
+    body: bytes | str, content_type: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        input_fn(body, content_type)
+    assert type(caught.value) is ValueError
+    assert str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_json_answers_have_label_probability_and_count() -> None:
+    body, content_type = output_fn(PREDICTION, JSON)
+    assert (json.loads(body), content_type) == (PREDICTION, JSON)
+
+
+def test_json_lines_answer_one_line_a_review() -> None:
+    body, content_type = output_fn(PREDICTION, LINES)
+    assert content_type == LINES
+    assert [json.loads(line)["probability"] for line in str(body).splitlines()] == [0.97, 0.2]
+    assert json.loads(str(body).splitlines()[0])["model_version"] == "3"
+
+
+def test_plain_text_answers_as_the_ancestor_did() -> None:
+    assert output_fn(PREDICTION, TEXT) == ("1.0\n0.0", TEXT)
+
+
+def test_a_version_judges(pristine_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_fn(str(pristine_artifact))
+    monkeypatch.setenv("MODEL_VERSION", "7")
+    answer = predict_fn(["good film", "!!!"], model)
+    first, second = answer["predictions"]
+    assert answer["model_version"] == "7"
+    assert first["token_count"] == 2
+    assert (first["label"] == "positive") == (first["probability"] >= 0.5)
+    assert second == {"label": "positive", "probability": 0.5, "token_count": 0}
+    monkeypatch.delenv("MODEL_VERSION")
+    assert predict_fn(["good"], model)["model_version"] == "unknown"
+
+
+def test_what_nobody_vouches_for_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        model_fn(str(tmp_path))
+
+
+def test_the_hooks_need_nothing_of_the_server() -> None:
+    source = Path(inference.__file__).read_text()
+    assert "from inference" not in source
+    assert "starlette" not in source
