@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +27,14 @@ def ask(
     method: str = "POST",
     load: bool = True,
     gone: bool = False,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """`body` in chunks; a header `content_type="…"`; with `gone` the client hangs up midway."""
+    """`body` in chunks; with `gone` the client hangs up midway."""
 
     async def run() -> Answer:
         if load:
             await service._become_ready()
-        return await _ask(service, path, body, method, gone, headers)
+        return await _ask(service, path, body, method, gone, headers or {})
 
     return asyncio.run(run())
 
@@ -45,16 +45,14 @@ async def _ask(
     body: Sequence[bytes],
     method: str,
     gone: bool,
-    headers: dict[str, str],
+    headers: Mapping[str, str],
 ) -> Answer:
     scope = {
         "type": "http",
         "method": method,
         "path": path,
         "query_string": b"",
-        "headers": [
-            (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
-        ],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
     events: list[dict[str, Any]] = [
         {"type": "http.request", "body": chunk, "more_body": gone or number < len(body)}

@@ -1,5 +1,6 @@
 """The server as a process, over real HTTP."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -35,8 +36,11 @@ class Served:
         raise AssertionError(f"{event} never came: {self.log}")
 
     def connect(self) -> http.client.HTTPConnection:
-        port = next(entry["port"] for entry in self.log if entry["event"] == "listening")
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    @property
+    def port(self) -> int:
+        return int(next(entry["port"] for entry in self.log if entry["event"] == "listening"))
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -99,9 +103,9 @@ def ask(server: Served) -> Iterator[Callable[..., tuple[int, Any]]]:
 
 
 def test_ping_is_answered_once_the_model_is_warm(server: Served) -> None:
-    connection = server.connect()
-    connection.request("GET", "/ping")
-    assert connection.getresponse().status == 200
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
 
 
 def test_one_review_and_many(ask: Any) -> None:
@@ -124,7 +128,7 @@ def test_json_lines_and_plain_text(ask: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "status", "code"),
+    ("body", "content_type", "status", "error_code"),
     [
         ("{", "application/json", 400, "malformed"),
         ({"text": "x"}, "application/json", 400, "malformed"),
@@ -135,10 +139,10 @@ def test_json_lines_and_plain_text(ask: Any) -> None:
     ],
 )
 def test_errors_are_json_with_code_and_message(
-    ask: Any, body: Any, content_type: str, status: int, code: str
+    ask: Any, body: Any, content_type: str, status: int, error_code: str
 ) -> None:
     answered, error = ask(body, content_type)
-    assert (answered, error["code"]) == (status, code)
+    assert (answered, error["code"]) == (status, error_code)
     assert set(error) == {"code", "message"}
     assert "Traceback" not in error["message"]
 
@@ -184,21 +188,20 @@ def test_a_request_under_way_is_finished_before_it_stops(
 ) -> None:
     served = start(pristine_artifact, "--port", "0")
     served.until("ready")
-    connection = served.connect()
-    connection.connect()
     body = b'{"review": "a good film"}'
     head = (
         "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    connection.sock.sendall(head.encode())
-    # the server reads the body now, so the request is under way
-    assert connection.sock.recv(100).startswith(b"HTTP/1.1 100")
-    served.process.send_signal(signal.SIGTERM)
-    connection.sock.sendall(body)
-    response = http.client.HTTPResponse(connection.sock)
-    response.begin()
-    assert response.status == 200
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(head.encode())
+        # the server reads the body now, so the request is under way
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        served.process.send_signal(signal.SIGTERM)
+        connection.sendall(body)
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            assert response.status == 200
     assert served.stop() == 0
     assert served.log[-1]["event"] == "stopped"
 
