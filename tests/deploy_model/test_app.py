@@ -290,6 +290,77 @@ def test_a_package_deleted_while_it_is_looked_at_is_not_deployed(world: World, c
     assert call()["status"] == "nothing_approved"
 
 
+def test_without_a_registry_group_nothing_is_approved(world: World, call: Call) -> None:
+    def refuse(ModelPackageGroupName: str) -> dict[str, Any]:
+        raise Refused(f"Model package group {ModelPackageGroupName} does not exist.")
+
+    world._ListModelPackages = refuse  # type: ignore[method-assign]
+    assert call()["status"] == "nothing_approved"
+
+
+def test_an_endpoint_whose_model_is_gone_is_left_alone_when_nothing_is_approved(
+    world: World, call: Call
+) -> None:
+    only = serve(world, call)
+    world.models.clear()
+    world.review(only, "Rejected")
+    assert call()["status"] == "nothing_approved"
+    assert world.sent == []
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["ListModelPackages", "DescribeModelPackage", "DescribeEndpoint", "DescribeEndpointConfig"],
+)
+def test_what_cannot_be_read_is_raised_and_nothing_is_changed(
+    world: World, call: Call, operation: str
+) -> None:
+    def refuse(**_: Any) -> dict[str, Any]:
+        raise Refused("You are not allowed to do this.")
+
+    serve(world, call)
+    world.register("Approved")
+    setattr(world, f"_{operation}", refuse)
+    with pytest.raises(ClientError, match="not allowed"):
+        call()
+    assert world.sent == []
+
+
+def test_a_config_that_someone_else_has_tidied_away_is_gone_all_the_same(
+    world: World, call: Call
+) -> None:
+    for _ in range(3):
+        serve(world, call)
+    world.register("Approved")
+    call()
+    world.settle()
+
+    def vanish(operation: str) -> None:
+        if operation == "DeleteEndpointConfig":
+            world.interfere = lambda operation: None
+            del world.configs[min(world.configs, key=lambda n: world.configs[n]["CreationTime"])]
+
+    world.interfere = vanish
+    assert call()["status"] == "in_service"
+    assert len(world.configs) == 3
+
+
+def test_an_update_that_is_refused_because_one_is_in_flight_is_left_to_it(
+    world: World, call: Call
+) -> None:
+    serve(world, call)
+    world.register("Approved")
+
+    def begin(operation: str) -> None:
+        if operation == "UpdateEndpoint":
+            world.interfere = lambda operation: None
+            call()
+
+    world.interfere = begin
+    assert call()["status"] == "deploying"
+    assert world.updates == 1
+
+
 def test_a_refusal_that_looking_again_would_not_mend_is_raised(world: World, call: Call) -> None:
     def refuse(**_: Any) -> dict[str, Any]:
         raise Refused("The execution role is not assumable.")
