@@ -218,7 +218,8 @@ def test_a_run_can_be_listed_looked_at_and_read(
     here: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     executions = Executions(here)
-    executions.upsert(definition(processing("Say", "print('hello there')"), fail("Stop")))
+    stop = fail("Stop") | {"DependsOn": ["Say"]}
+    executions.upsert(definition(processing("Say", "print('hello there')"), stop))
     (*_, (execution, _)) = executions.follow(executions.start({"Word": "enough"}))
 
     status, out, _ = sentiment(capsys, "executions")
@@ -249,6 +250,47 @@ def test_a_run_can_be_listed_looked_at_and_read(
 
     status, out, _ = sentiment(capsys, "executions", "--json")
     assert [one["execution"] for one in json.loads(out)] == [execution.id]
+
+
+def test_a_run_that_succeeds_ends_with_what_to_do_next(
+    here: Target, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import run
+    from pipeline.registry import Registry
+    from tests.pipeline.test_run import make_execution
+
+    register(here, "0.98")
+    asked: list[Any] = []
+
+    def finish(target: Target, request: run.Request, *_: Any) -> run.Result:
+        asked.append(request)
+        prediction = {"review": "fine", "answer": {"label": "positive"}}
+        return run.Result(
+            make_execution("Succeeded"),
+            "the sample",
+            True,
+            Registry(target).find(1),
+            prediction if request.approve else None,
+        )
+
+    monkeypatch.setattr(run, "run", finish)
+    _, out, _ = sentiment(capsys, "run", "--parameter", "Epochs=3")
+    assert out.splitlines() == [
+        "Succeeded in 1.0 s (execution abc)",
+        "  data      the sample",
+        "  accuracy  0.9800 on the test reviews",
+        "  version   1, PendingManualApproval",
+        "  next      sentiment registry approve 1 --reason '…'",
+    ]
+    _, out, _ = sentiment(capsys, "run", "--approve")
+    assert '  answer    {"label": "positive"}  (POST /predict)' in out.splitlines()
+    _, out, _ = sentiment(capsys, "run", "--json")
+    assert json.loads(out)["accuracy"] == 0.98
+    assert asked == [
+        run.Request(None, ["Epochs=3"], approve=False),
+        run.Request(None, [], approve=True),
+        run.Request(None, [], approve=False),
+    ]
 
 
 def test_nothing_is_said_on_stdout_when_there_is_nothing(
