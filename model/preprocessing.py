@@ -83,7 +83,8 @@ def preprocess(
         vocabulary = build_vocabulary(words, settings.vocabulary_size, settings.text)
         report = {
             "format": 1,
-            "input": {"name": source.path.name, "sha256": sha256},
+            # kept with the version, where values are strings; a folder has no digest of its own
+            "input": {"name": source.path.name, "sha256": sha256 or "folder"},
             "text": {"preset": settings.text.preset},
             "vocabulary": {"words": len(vocabulary.words), "sha256": vocabulary.sha256},
         }

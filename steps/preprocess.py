@@ -9,6 +9,9 @@ from model.jobs import run_job
 from model.preprocessing import PreprocessOutputs, PreprocessSettings, preprocess
 from model.text import TextSettings
 
+# SageMaker refuses an empty string as the value of a pipeline parameter.
+ANY_DATA = "any"
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -18,7 +21,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=Path, default=root / "output" / name)
     parser.add_argument("--vocabulary-size", type=int, default=40_000)
     parser.add_argument("--text-preset", default="modern")
-    parser.add_argument("--expected-sha256", default="", help="of the archive; empty is any")
+    parser.add_argument(
+        "--expected-sha256", default=ANY_DATA, help=f"of the archive, or {ANY_DATA}"
+    )
     parser.add_argument("--max-reviews", type=int, default=0, help="of each split; 0 is all")
     return parser.parse_args(arguments)
 
@@ -31,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         vocabulary_size=options.vocabulary_size,
         text=TextSettings(options.text_preset),
         max_reviews=options.max_reviews,
-        expected_sha256=options.expected_sha256,
+        expected_sha256="" if options.expected_sha256 == ANY_DATA else options.expected_sha256,
     )
     report = preprocess(options.input, outputs, settings)
     counts = ", ".join(f"{name} {split['reviews']}" for name, split in report["splits"].items())

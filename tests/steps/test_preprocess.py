@@ -66,3 +66,16 @@ def test_a_missing_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_wrong_usage_exits_2() -> None:
     with pytest.raises(SystemExit, match="2"):
         parse(["--vocabulary-size", "many"])
+
+
+def test_any_archive_will_do_where_none_is_expected(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "in", corpus(4))
+    assert main(arguments(source, tmp_path / "out", "--expected-sha256", "any")) == 0
+    assert parse([]).expected_sha256 == "any"
+
+
+def test_a_folder_is_recorded_as_one_since_it_has_no_digest(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "in", corpus(4))
+    assert main(arguments(source, tmp_path / "out")) == 0
+    report = json.loads((tmp_path / "out/report/data_report.json").read_text())
+    assert report["input"]["sha256"] == "folder"
