@@ -3,8 +3,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model.archives import BLOCK, ArchiveLimits, read_archive
+from model.archives import BLOCK, ArchiveLimits, parse_header, read_archive
 from model.errors import ArchiveError
 from tests.model.factory import Member, archive_bytes, corpus, member, tar_bytes
 
@@ -159,6 +161,21 @@ def test_a_negative_size_is_refused(tmp_path: Path) -> None:
     block[148:156] = b"%06o\0 " % sum(block)
     with pytest.raises(ArchiveError, match="truncated or corrupt"):
         read(written(tmp_path, bytes(block) + bytes(2 * BLOCK)))
+
+
+@given(st.binary(min_size=BLOCK, max_size=BLOCK))
+def test_no_block_makes_the_parser_stumble(block: bytes) -> None:
+    with pytest.raises(ValueError, match=r"checksum|number"):
+        parse_header(block)
+
+
+@pytest.mark.parametrize("name", ["short.txt", "d" * 90 + "/" + "n" * 90, "é" * 49])
+def test_headers_are_read_as_tarfile_wrote_them(name: str) -> None:
+    info = member(name, b"four", kind=tarfile.CONTTYPE)[0]
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT):
+        header = parse_header(info.tobuf(form)[-BLOCK:])
+        assert header.name == (name if form == tarfile.USTAR_FORMAT else name[:100])
+        assert (header.size, header.type) == (4, tarfile.CONTTYPE)
 
 
 def test_data_after_the_end_is_refused(tmp_path: Path) -> None:
