@@ -3,7 +3,7 @@
 A job's folder `<home>/jobs/<name>/ml` is what the container would see as /opt/ml. Every literal
 `/opt/ml` in arguments, environment, hyperparameters and the SDK's generated scripts is replaced by
 a short link to it in the temporary folder (the generated scripts do not quote their paths, so a
-home with a space in its path must not show through).
+home or an environment with a space in its path must not show through).
 
 `python -m pipeline.local.jobs HOME KIND NAME` runs a job that was created through the API.
 """
@@ -53,14 +53,19 @@ def job_lock(account: Account, name: str) -> Path:
 
 @contextmanager
 def short_link(target: Path) -> Iterator[Path]:
-    """A path without spaces that leads to `target`; launch.py removes it, this makes sure."""
+    """A path without spaces that leads to `target`, and `python` beside it to this environment.
+
+    Both are in a temporary folder that launch.py removes; this makes sure.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ml-"))
     link = folder / "ml"
     link.symlink_to(target, target_is_directory=True)
+    (folder / "python").symlink_to(sys.prefix, target_is_directory=True)
     try:
         yield link
     finally:
-        link.unlink(missing_ok=True)
+        for name in ("ml", "python"):
+            (folder / name).unlink(missing_ok=True)
         if folder.exists():
             folder.rmdir()
 
@@ -103,6 +108,9 @@ def run_container(
     Raises StepError when it fails, StepStoppedError when `stopped()` turned true.
     """
     record = folder / "usage.json"
+    # The SDK's scripts find Python on the path and call it unquoted.
+    python = link.with_name("python") / "bin"
+    environment = {**environment, "PATH": f"{python}{os.pathsep}{environment['PATH']}"}
 
     def remap(value: str) -> str:
         return value.replace(ML, str(link))
@@ -113,7 +121,14 @@ def run_container(
                 path.write_text(remap(path.read_text()))
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the container's own
-            [sys.executable, "-S", str(LAUNCHER), str(record), str(link), *map(remap, command)],
+            [
+                sys.executable,
+                "-S",
+                str(LAUNCHER),
+                str(record),
+                str(link.parent),
+                *map(remap, command),
+            ],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -1,9 +1,9 @@
-"""Stands between the account and a container's process: `launch.py RECORD LINK COMMAND...`.
+"""Stands between the account and a container's process: `launch.py RECORD LINKS COMMAND...`.
 
 Standard input is a pipe whose other end only the owner holds. When it closes, by a stop, or because
 the owner died, every process of the command's group is ended: SIGTERM, then SIGKILL after a grace
-period. At the end exit status and resource use are written to the file RECORD, and LINK (the short
-name under which the process saw its /opt/ml, see jobs.py) is removed. Imports nothing but the
+period. At the end exit status and resource use are written to the file RECORD, and the folder LINKS
+(the short names under which the process saw its /opt/ml, see jobs.py) is removed. Imports nothing but the
 standard library, since it starts with every job.
 """
 
@@ -28,7 +28,7 @@ def _end_group(group: int, signal_number: int) -> None:
         return
 
 
-def main(record: str, link: str, command: list[str]) -> int:
+def main(record: str, links: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the owner's business
     started = time.time()
     try:
@@ -59,9 +59,10 @@ def main(record: str, link: str, command: list[str]) -> int:
             },
             file,
         )
-    if link:
-        os.unlink(link)  # noqa: PTH108
-        os.rmdir(os.path.dirname(link))  # noqa: PTH106, PTH120
+    if links:
+        for entry in os.scandir(links):
+            os.unlink(entry.path)  # noqa: PTH108
+        os.rmdir(links)  # noqa: PTH106
     return status if status >= 0 else 128 - status
 
 
