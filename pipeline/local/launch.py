@@ -3,8 +3,8 @@
 Standard input is a pipe whose other end only the owner holds. When it closes, by a stop, or because
 the owner died, every process of the command's group is ended: SIGTERM, then SIGKILL after a grace
 period. At the end exit status and resource use are written to the file RECORD, and the folder LINKS
-(the short names under which the process saw its /opt/ml, see jobs.py) is removed. Imports nothing but the
-standard library, since it starts with every job.
+(the short names under which the process saw its /opt/ml, see jobs.py) is removed. Imports nothing
+but the standard library, since it starts with every job.
 """
 
 from __future__ import annotations
