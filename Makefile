@@ -29,7 +29,7 @@ lint: setup  ## style and types
 	@.venv/bin/mypy $(PACKAGES)
 
 test: lint  ## style, types and every test, with coverage
-	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py
