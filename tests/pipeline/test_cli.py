@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -44,11 +45,15 @@ def sentiment(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
 
 def test_help_answers_at_once() -> None:
     command = [sys.executable, "-m", "pipeline", "--help"]
+    # as a user runs it: the tracer that measures coverage would be most of what is timed
+    environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     seconds = []
     for _ in range(5):
-        started = time.process_time(), time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
-        seconds.append(time.perf_counter() - started[1])
+        started = time.perf_counter()
+        done = subprocess.run(  # noqa: S603
+            command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+        )
+        seconds.append(time.perf_counter() - started)
         if seconds[-1] < HELP_WITHIN_S:
             break  # the machine may be busy with other tests, but it can be that fast
     assert min(seconds) < HELP_WITHIN_S
