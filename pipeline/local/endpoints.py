@@ -65,9 +65,14 @@ def ensure_running(account: Account, name: str) -> None:
 def invoke(
     account: Account, name: str, body: bytes, *, content_type: str, accept: str
 ) -> tuple[bytes, str]:
-    """Send a request to the endpoint's server, starting it if need be: body and content type."""
+    """Send a request to the endpoint's server, starting it if need be: body and content type.
+
+    A request that a dying server dropped is sent once more, and only once: it may be what it
+    died of.
+    """
     headers = {"Content-Type": content_type, "Accept": accept}
     deadline = time.monotonic() + HEALTHY_WITHIN_S
+    dropped = False
     while True:
         endpoint = account.store.get("endpoint", name)
         if endpoint is None or endpoint["EndpointStatus"] == "Failed":
@@ -80,9 +85,11 @@ def invoke(
             except ConnectionRefusedError:
                 pass  # the server is gone; the supervisor brings it back
             except OSError as error:
-                raise ServiceError(
-                    "ModelError", f"the model container did not answer: {error}", 424
-                ) from error
+                if dropped or not isinstance(error, ConnectionError):
+                    raise ServiceError(
+                        "ModelError", f"the model container did not answer: {error}", 424
+                    ) from error
+                dropped = True
         if time.monotonic() > deadline:
             raise ServiceError("ServiceUnavailable", f"Endpoint {name} did not become ready", 503)
         ensure_running(account, name)

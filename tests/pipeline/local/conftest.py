@@ -39,6 +39,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, b"")
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if body == b"die":
+            with pathlib.Path(sys.argv[1]).parents[2].joinpath("died").open("a") as file:
+                file.write("die")
+            os._exit(1)
         status = 400 if body == b"bad" else 200
         self.answer(status, word.encode() + b":" + body + b":" + os.environ["COLOUR"].encode())
     def log_message(self, *arguments):

@@ -106,6 +106,14 @@ def test_an_update_whose_supervisor_was_killed_is_finished_later(box: Any) -> No
     assert box.invoke("e", b"x") == b"two:x:blue"
 
 
+def test_a_request_that_kills_the_server_is_sent_no_more_than_twice(box: Any) -> None:
+    create(box, "one")
+    with pytest.raises(ClientError, match="did not answer"):
+        box.invoke("e", b"die")
+    assert box.invoke("e", b"x") == b"one:x:blue"
+    assert (box.home / "endpoints/e/died").read_text() == "diedie"
+
+
 def test_an_error_of_the_container_is_a_model_error(box: Any) -> None:
     create(box, "one")
     with pytest.raises(ClientError, match="ModelError"):
