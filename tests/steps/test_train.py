@@ -92,7 +92,7 @@ def test_sigterm_leaves_a_checkpoint_and_no_model(
         (("--epochs", "0"), "epochs is 0; it must be at least 1"),
         (("--dropout", "1.5"), "dropout is 1.5; it must be at least 0 and below 1"),
         (("--validation-fraction", "2"), "validation_fraction is 2.0; it must be above 0"),
-        (("--learning-rate", "1e30"), "the loss is"),
+        (("--learning-rate", "3e38"), "the loss is"),
     ],
 )
 def test_a_failure_is_one_line_on_stderr_and_in_the_failure_file(
