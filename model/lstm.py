@@ -80,11 +80,17 @@ class SentimentLSTM(nn.Module):
                 weight[H : 2 * H] = 1.0
 
     def forward(
-        self, tokens: Tensor, lengths: Tensor, random: torch.Generator | None = None
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        random: torch.Generator | None = None,
+        presence: Tensor | None = None,
     ) -> Tensor:
         """Logits (B) of being positive, for `tokens` (B, T) padded with 0, `lengths` (B) >= 1.
 
         With `random`, as in training, words and features are dropped as it draws; without, none.
+        `presence` (B, T) says how much each word is there, from 0 to 1; the gradient in it is
+        what each word does to the logit.
         """
         config = self.config
         time = torch.arange(tokens.shape[1])  # (T)
@@ -93,6 +99,8 @@ class SentimentLSTM(nn.Module):
             unread = torch.rand(tokens.shape, generator=random) < config.word_dropout  # (B, T)
             tokens = tokens.masked_fill(unread & ~padding, INFREQUENT_WORD)
         words = drop(self.embedding(tokens), config.dropout, random)  # (B, T, E)
+        if presence is not None:
+            words = words * presence[..., None]  # (B, T, E)
         last_first = torch.where(padding, time, lengths[:, None] - 1 - time)  # (B, T)
         reversed_words = words.take_along_dim(last_first[..., None], dim=1)  # (B, T, E)
         there, _ = self.forwards(words)  # (B, T, H)

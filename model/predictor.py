@@ -26,6 +26,7 @@ class Predictor:
     """A loaded artifact, ready to judge."""
 
     def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
         self._model = artifact.model
         self._vocabulary = artifact.vocabulary
         self._tokenize = artifact.vocabulary.text.tokenize

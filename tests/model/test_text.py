@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from model import text as module
 from model.errors import DataError
-from model.text import TextSettings, is_word, strip_markup, tokenize_modern
+from model.text import PRESETS, TextSettings, is_word, strip_markup, tokenize_modern
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,37 @@ def test_hostile_repetition_takes_one_pass(piece: str) -> None:
 def test_ascii_takes_the_fast_way_to_the_same_tokens(review: str) -> None:
     lowered = strip_markup(review).lower()
     assert tokenize_modern(review) == module._TOKEN.findall(lowered.replace("n't", " n't "))
+
+
+# what tokens are easily lost in: markup, references, letters that join or grow in lower case
+AWKWARD = st.sampled_from(
+    "<br />|<b>|</|<!--|<script>|&amp;|&eacute|&#39;|&notit|don't| |good|3.5".split("|")
+) | st.sampled_from(["\u0130", "e\u0301", "\ufb01", "\u2019t", "\u1100\u1161", "\uff9e"])
+REVIEWS = st.lists(AWKWARD | st.text(max_size=5), max_size=25).map("".join)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@given(review=REVIEWS)
+def test_located_tokens_are_the_tokens_and_lie_in_order(preset: str, review: str) -> None:
+    located = PRESETS[preset].locate(review)
+    assert [token.text for token in located] == PRESETS[preset].tokenize(review)
+    assert all(0 <= token.start < token.end <= len(review) for token in located)
+    starts = [token.start for token in located]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@given(words=st.lists(st.sampled_from(["Film", "WONDERFUL", "plot", "2001", "acting"])))
+def test_a_plain_word_is_located_letter_by_letter(preset: str, words: list[str]) -> None:
+    review = "<br />, &amp; ".join(words)
+    located = PRESETS[preset].locate(review)
+    assert [review[token.start : token.end] for token in located] == words
+
+
+def test_located_negation_spans_its_entity() -> None:
+    review = "<b>Don&rsquo;t</b> go"
+    located = PRESETS["modern"].locate(review)
+    assert [review[token.start : token.end] for token in located] == ["Do", "n&rsquo;t", "go"]
 
 
 @given(st.text())
