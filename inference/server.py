@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,11 @@ def _say(event: str, **details: Any) -> None:
     logging.getLogger("inference").info(event, extra={"details": details})
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def main(arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    # Read when torch is loaded, with the version. A review is hundreds of small multiplications,
+    # one after the other: cores that share one wait for each other at every step, and on a busy
+    # machine for a second (benchmarks/results/engines.json).
+    environ.setdefault("OMP_NUM_THREADS", "1")
     configure_logging()
     return serve(parse(arguments, environ))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 import time
 import traceback
@@ -55,8 +56,9 @@ class Service:
         self._max_body_bytes = max_body_bytes
         self._failed = failed
         self._loaded: tuple[Hooks, Any] | None = None
-        # one at a time: torch already uses every core for one batch
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        # a core a request (see server.py): side by side, never waiting for each other
+        threads = max(2, os.cpu_count() or 1)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.app = Starlette(
             routes=[
                 Route("/ping", self.ping, methods=["GET"]),

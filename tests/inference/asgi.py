@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inference.service import Service
@@ -35,6 +36,17 @@ def ask(
         if load:
             await service._become_ready()
         return await _ask(service, path, body, method, gone, headers or {})
+
+    return asyncio.run(run())
+
+
+def ask_at_once(service: Service, count: int, headers: Mapping[str, str]) -> list[Answer]:
+    """The same request `count` times, none waiting for another's answer."""
+
+    async def run() -> list[Answer]:
+        await service._become_ready()
+        once = partial(_ask, service, "/invocations", (b"x",), "POST", False, headers)
+        return list(await asyncio.gather(*(once() for _ in range(count))))
 
     return asyncio.run(run())
 

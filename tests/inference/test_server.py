@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from inference.server import parse
+from model.manifest import write_manifest
 from tests.model.factory import ROOT
 
 Start = Callable[..., "Served"]
@@ -204,6 +205,26 @@ def test_a_request_under_way_is_finished_before_it_stops(
             assert response.status == 200
     assert served.stop() == 0
     assert served.log[-1]["event"] == "stopped"
+
+
+def test_a_review_is_judged_by_one_core(
+    start: Start, pristine_artifact: Path, tmp_path: Path
+) -> None:
+    version = shutil.copytree(pristine_artifact, tmp_path / "model")
+    with (version / "code/inference.py").open("a") as file:
+        file.write(
+            "\ndef predict_fn(data, model):\n"
+            "    import torch\n"
+            "    return torch.get_num_threads()\n"
+            "\ndef output_fn(prediction, accept):\n"
+            "    return str(prediction), accept\n"
+        )
+    write_manifest(version)
+    served = start(version, "--port", "0")
+    served.until("ready")
+    with contextlib.closing(served.connect()) as connection:
+        connection.request("POST", "/invocations", "good", {"Content-Type": "text/plain"})
+        assert connection.getresponse().read() == b"1"
 
 
 def test_a_spoilt_version_is_not_served(

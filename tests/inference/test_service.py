@@ -1,12 +1,13 @@
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
 
 from inference.hooks import Hooks, LoadError
 from inference.service import Service
-from tests.inference.asgi import ask
+from tests.inference.asgi import ask, ask_at_once
 
 TEXT = {"content-type": "text/plain"}
 
@@ -155,3 +156,14 @@ def test_a_request_is_one_log_line_without_its_text(log: pytest.LogCaptureFixtur
 def test_an_odd_request_id_is_replaced(given: str) -> None:
     answer = ask(service(), headers=TEXT | {"x-request-id": given})
     assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_requests_are_answered_side_by_side() -> None:
+    both_are_here = threading.Barrier(2)
+
+    def wait_for_the_other(data: Any, model: Any) -> Any:
+        both_are_here.wait(10)
+        return data
+
+    answers = ask_at_once(service(echo(predict_fn=wait_for_the_other)), 2, headers=TEXT)
+    assert [answer.status for answer in answers] == [200, 200]

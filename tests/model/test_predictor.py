@@ -1,6 +1,8 @@
 import math
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from model.artifact import load_artifact
 from model.errors import ModelError
 from model.predictor import Prediction, Predictor
+from model.shards import Reviews
+from model.training import judge
+from tests.model import factory
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +75,19 @@ def test_a_model_gone_wrong_is_an_error_not_a_number(pristine_artifact: Path) ->
         artifact.model.output.bias.fill_(float("nan"))
     with pytest.raises(ModelError, match="no finite number"):
         Predictor(artifact).predict(["good"])
+
+
+def test_a_thousand_reviews_get_the_probability_that_training_gives_them(
+    pristine_artifact: Path,
+) -> None:
+    artifact = load_artifact(pristine_artifact)
+    chance = random.Random(3)  # noqa: S311
+    texts = [factory.sentence(chance, number % 2, 1 + number % 90) for number in range(1000)]
+    rows = [artifact.vocabulary.encode(text.split()) for text in texts]
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    reviews = Reviews(np.concatenate(rows), offsets, np.zeros(1000, dtype=np.int8))
+    trained = judge(artifact.model, reviews, np.arange(1000))
+    predictor = Predictor(artifact)
+    served = [predictor.predict([text])[0].probability for text in texts]
+    assert np.abs(served - trained).max() < 1e-3
+    assert np.ptp(served) > 0.005  # or agreeing would mean nothing
