@@ -4,7 +4,7 @@ SHELL := /bin/bash
 DATA ?=
 PORT ?= 8000
 RUN_ARGS ?=
-PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model
+PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
 .PHONY: help setup run serve test lint lock clean
 
