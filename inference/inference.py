@@ -8,53 +8,75 @@ caller, so it never holds any of the review.
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from model.artifact import load_artifact
+from model.explain import explain
 from model.predictor import Predictor
 
 JSON, JSON_LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
-FORM = '{"review": "…"} or {"reviews": ["…", …]}'
+FORM = '{"review": "…"}, {"review": "…", "explain": true} or {"reviews": ["…", …]}'
 MAX_REVIEWS = 1000
+MOST_WORDS = 20
 WARM_UP = "Not a bad film at all, though it takes its time."
+
+
+@dataclass(frozen=True)
+class Question:
+    """The reviews of a request, in order, and whether the words that decided are wanted too."""
+
+    reviews: list[str]
+    explain: bool = False
+
+    def __len__(self) -> int:
+        return len(self.reviews)
 
 
 def model_fn(model_dir: str) -> Predictor:
     """The verified and loaded version, after one prediction: the first is many times slower."""
     predictor = Predictor(load_artifact(Path(model_dir)))
-    predictor.predict([WARM_UP])
+    predict_fn(Question([WARM_UP], explain=True), predictor)
     return predictor
 
 
-def input_fn(body: bytes | str, content_type: str) -> list[str]:
-    """The reviews of a request, in order. Raises ValueError with the valid form."""
+def input_fn(body: bytes | str, content_type: str) -> Question:
+    """What is asked. Raises ValueError with the valid form."""
     text = _decode(body)
     media_type = content_type.split(";")[0].strip().lower()
     if media_type == TEXT:
-        return [text]
-    if media_type == JSON_LINES:
+        question = Question([text])
+    elif media_type == JSON_LINES:
         lines = [line for line in text.split("\n") if line.strip()]
-        reviews = [_line_review(line, number) for number, line in enumerate(lines, 1)]
+        question = Question([_line_review(line, number) for number, line in enumerate(lines, 1)])
     elif media_type == JSON:
-        reviews = _reviews(_parse(text))
+        question = _question(_parse(text))
     else:
         raise ValueError(f"content type must be {JSON}, {JSON_LINES} or {TEXT}")
-    if not 1 <= len(reviews) <= MAX_REVIEWS:
+    if not 1 <= len(question) <= MAX_REVIEWS:
         raise ValueError(f"a request holds 1 to {MAX_REVIEWS} reviews")
-    return reviews
+    return question
 
 
-def predict_fn(data: list[str], model: Predictor) -> dict[str, Any]:
-    """Label, probability of being positive and number of judged words for each review."""
-    predictions = [
+def predict_fn(data: Question, model: Predictor) -> dict[str, Any]:
+    """Label, probability of being positive and number of judged words for each review; `words`
+    that decided, the heaviest of them, where they are wanted (see `explain.py`).
+    """
+    predictions: list[dict[str, Any]] = [
         {
             "label": "positive" if prediction.probability >= 0.5 else "negative",
             "probability": round(prediction.probability, 6),
             "token_count": prediction.token_count,
         }
-        for prediction in model.predict(data)
+        for prediction in model.predict(data.reviews)
     ]
+    if data.explain:
+        for prediction, review in zip(predictions, data.reviews, strict=True):
+            words = explain(model, review, most=MOST_WORDS)
+            prediction["words"] = [
+                word._asdict() | {"weight": round(word.weight, 4)} for word in words
+            ]
     return {
         "predictions": predictions,
         "model_version": os.environ.get("MODEL_VERSION", "unknown"),
@@ -94,21 +116,24 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _reviews(value: Any) -> list[str]:
-    if isinstance(value, dict) and isinstance(value.get("explain", False), bool):
-        keys = set(value) - {"explain"}
-        if keys == {"review"} and isinstance(value["review"], str):
-            return [value["review"]]
-        reviews = value.get("reviews")
-        if keys == {"reviews"} and isinstance(reviews, list):
+def _question(value: Any) -> Question:
+    if isinstance(value, dict):
+        review, reviews = value.get("review"), value.get("reviews")
+        explained = value.get("explain", False)
+        if set(value) - {"explain"} == {"review"} and isinstance(review, str):
+            if isinstance(explained, bool):
+                return Question([review], explained)
+        if set(value) == {"reviews"} and isinstance(reviews, list):
             if all(isinstance(review, str) for review in reviews):
-                return reviews
+                return Question(reviews)
     raise ValueError(f"the body must be of the form {FORM}")
 
 
 def _line_review(line: str, number: int) -> str:
     try:
-        (review,) = _reviews(_parse(line))
+        question = _question(_parse(line))
     except ValueError:
-        raise ValueError(f'line {number} must be of the form {{"review": "…"}}') from None
-    return review
+        question = Question([])
+    if len(question) != 1 or question.explain:
+        raise ValueError(f'line {number} must be of the form {{"review": "…"}}')
+    return question.reviews[0]

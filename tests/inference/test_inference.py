@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inference import inference
-from inference.inference import input_fn, model_fn, output_fn, predict_fn
+from inference.inference import Question, input_fn, model_fn, output_fn, predict_fn
 from model.errors import ArtifactError
 
 JSON, LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
@@ -24,7 +24,7 @@ PREDICTION = {
         ('{"review": "fine"}', JSON, ["fine"]),
         (b'{"review": "d\\u00e9j\\u00e0"}', "Application/JSON; charset=utf-8", ["déjà"]),
         ('{"reviews": ["a", "b"]}', JSON, ["a", "b"]),
-        ('{"review": "fine", "explain": true}', JSON, ["fine"]),
+        ('{"review": "fine", "explain": false}', JSON, ["fine"]),
         ('{"review": ""}', JSON, [""]),
         ('{"review": "\\ud800"}', JSON, ["\ud800"]),
         ('{"review": "a"}\n\n{"review": "b"}\n', LINES, ["a", "b"]),
@@ -35,7 +35,12 @@ PREDICTION = {
 def test_every_documented_form_is_read(
     body: bytes | str, content_type: str, reviews: list[str]
 ) -> None:
-    assert input_fn(body, content_type) == reviews
+    assert input_fn(body, content_type) == Question(reviews)
+
+
+def test_the_words_that_decided_can_be_asked_for() -> None:
+    asked = input_fn('{"review": "fine", "explain": true}', JSON)
+    assert asked == Question(["fine"], explain=True)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,7 @@ def test_every_documented_form_is_read(
         ('{"review": NaN}', JSON),
         ('{"review": "canary", "other": 1}', JSON),
         ('{"review": "canary", "explain": "yes"}', JSON),
+        ('{"reviews": ["canary"], "explain": true}', JSON),
         ('{"review": "a", "reviews": ["canary"]}', JSON),
         ('{"reviews": "canary"}', JSON),
         ('{"reviews": ["canary", 1]}', JSON),
@@ -61,6 +67,7 @@ def test_every_documented_form_is_read(
         ("", LINES),
         ('{"review": "a"}\ncanary', LINES),
         ('{"reviews": ["a", "canary"]}', LINES),
+        ('{"review": "canary", "explain": true}', LINES),
         ("canary", "image/png"),
     ],
 )
@@ -93,14 +100,27 @@ def test_plain_text_answers_as_the_ancestor_did() -> None:
 def test_a_version_judges(pristine_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_fn(str(pristine_artifact))
     monkeypatch.setenv("MODEL_VERSION", "7")
-    answer = predict_fn(["good film", "!!!"], model)
+    answer = predict_fn(Question(["good film", "!!!"]), model)
     first, second = answer["predictions"]
     assert answer["model_version"] == "7"
     assert first["token_count"] == 2
     assert (first["label"] == "positive") == (first["probability"] >= 0.5)
     assert second == {"label": "positive", "probability": 0.5, "token_count": 0}
     monkeypatch.delenv("MODEL_VERSION")
-    assert predict_fn(["good"], model)["model_version"] == "unknown"
+    assert predict_fn(Question(["good"]), model)["model_version"] == "unknown"
+
+
+def test_a_version_explains_where_it_is_asked_to(pristine_artifact: Path) -> None:
+    model = model_fn(str(pristine_artifact))
+    (judged,) = predict_fn(Question(["good film"], explain=True), model)["predictions"]
+    first, second = judged["words"]
+    assert (first["text"], first["start"], first["end"]) == ("good", 0, 4)
+    assert (second["text"], second["start"], second["end"]) == ("film", 5, 9)
+    assert first["weight"] != 0
+    (judged,) = predict_fn(Question(["good film " * 40], explain=True), model)["predictions"]
+    assert len(judged["words"]) == 20
+    (nothing,) = predict_fn(Question(["!!!"], explain=True), model)["predictions"]
+    assert nothing["words"] == []
 
 
 def test_what_nobody_vouches_for_is_not_loaded(tmp_path: Path) -> None:
