@@ -25,6 +25,14 @@ LABELS = ("positive", "negative")
 
 
 @dataclass(frozen=True)
+class Review:
+    """A review to judge, and whether the words that decided are wanted too."""
+
+    text: str
+    explain: bool = False
+
+
+@dataclass(frozen=True)
 class Feedback:
     """What a reader says the verdict should have been."""
 
@@ -80,9 +88,13 @@ def read_text(content: bytes) -> str:
         raise MalformedRequest("the body must be UTF-8 text") from error
 
 
-def read_review(content: bytes) -> str:
-    """The review in `{"review": "…"}`."""
-    return _text(_object(content, ("review",))["review"], "review")
+def read_review(content: bytes) -> Review:
+    """The review in `{"review": "…"}`, to which `"explain": true` may be added."""
+    values = _object(content, ("review",), optional=("explain",))
+    explain = values.get("explain", False)
+    if not isinstance(explain, bool):
+        raise MalformedRequest("explain, beside review, must be true or false")
+    return Review(_text(values["review"], "review"), explain)
 
 
 def read_reviews(content: bytes, limit: int, limit_bytes: int) -> list[str]:
@@ -107,7 +119,9 @@ def read_feedback(content: bytes) -> Feedback:
     return Feedback(request_id, label)
 
 
-def _object(content: bytes, keys: tuple[str, ...]) -> dict[str, Any]:
+def _object(
+    content: bytes, keys: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
     form = "{" + ", ".join(f'"{key}": ...' for key in keys) + "}"
     try:
         value = json.loads(
@@ -116,7 +130,7 @@ def _object(content: bytes, keys: tuple[str, ...]) -> dict[str, Any]:
     # deep nesting ends in RecursionError; thousands of digits in ValueError
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"the body must be JSON of the form {form}") from error
-    if not isinstance(value, dict) or set(value) != set(keys):
+    if not isinstance(value, dict) or set(value) - set(optional) != set(keys):
         raise MalformedRequest(f"the body must be of the form {form}, with no other keys")
     return value
 

@@ -36,6 +36,16 @@ PROBE = "a good film"
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word that decided: `review[start:end]`, for positive where its weight is above 0."""
+
+    text: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One verdict. `probability` is that of a positive review, from 0 to 1."""
 
@@ -43,6 +53,8 @@ class Prediction:
     probability: float
     token_count: int
     """Words that were judged; of none, nothing can be said."""
+    words: tuple[Word, ...] | None = None
+    """None where they were not asked for, or the version cannot say."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,17 @@ class Endpoint:
 
     def predict(self, reviews: Sequence[str]) -> Predictions:
         """Judge the reviews. Raises a subclass of Unavailable when the endpoint does not."""
+        return self._persist({"reviews": list(reviews)}, reviews)
+
+    def explain(self, review: str) -> Predictions:
+        """Judge one review and say which words decided. Raises as `predict` does."""
+        return self._persist({"review": review, "explain": True}, [review])
+
+    def _persist(self, question: dict[str, Any], reviews: Sequence[str]) -> Predictions:
         attempt = 1
         while True:
             try:
-                return self._ask(reviews)
+                return self._ask(question, reviews)
             except (EndpointThrottled, EndpointTimeout) as error:
                 if attempt == self._settings.max_attempts:
                     raise
@@ -87,28 +106,27 @@ class Endpoint:
         allowed to do, and the one that shows that it works.
         """
         try:
-            return "InService", self._ask([PROBE]).model_version
+            return "InService", self._ask({"review": PROBE}, [PROBE]).model_version
         except ApiError as error:
             return error.code.removeprefix("endpoint_").capitalize(), None
 
-    def _ask(self, reviews: Sequence[str]) -> Predictions:
+    def _ask(self, question: dict[str, Any], reviews: Sequence[str]) -> Predictions:
         # boto3 takes longer to import than the rest of a cold start together
         from botocore.exceptions import BotoCoreError, ClientError
 
-        request: dict[str, Any] = {"reviews": list(reviews)}
         try:
             answer = self._client().invoke_endpoint(
                 EndpointName=self._settings.endpoint_name,
                 ContentType="application/json",
                 Accept="application/json",
-                Body=json.dumps(request).encode(),
+                Body=json.dumps(question).encode(),
             )
             content = answer["Body"].read()
         except ClientError as error:
             raise _refusal(error) from error
         except BotoCoreError as error:
             raise _no_answer(error) from error
-        return _read(content, len(reviews))
+        return _read(content, reviews)
 
 
 def _refusal(error: Any) -> ApiError:
@@ -131,29 +149,47 @@ def _no_answer(error: Any) -> ApiError:
     return EndpointFailed("the model could not be reached")
 
 
-def _read(content: bytes, count: int) -> Predictions:
+def _read(content: bytes, reviews: Sequence[str]) -> Predictions:
     try:
         answer = json.loads(content)
         items = tuple(
-            Prediction(item["label"], item["probability"], item["token_count"])
+            Prediction(item["label"], item["probability"], item["token_count"], _words(item))
             for item in answer["predictions"]
         )
         version = answer["model_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _nonsense() from error
-    if len(items) != count or not isinstance(version, str) or not all(map(_is_sound, items)):
+    if len(items) != len(reviews) or not isinstance(version, str):
+        raise _nonsense()
+    if not all(map(_is_sound, items, reviews)):
         raise _nonsense()
     return Predictions(items, version)
 
 
-def _is_sound(item: Prediction) -> bool:
+def _words(item: dict[str, Any]) -> tuple[Word, ...] | None:
+    words = item.get("words")
+    return None if words is None else tuple(Word(**word) for word in words)
+
+
+def _is_sound(item: Prediction, review: str) -> bool:
     return (
-        isinstance(item.probability, float | int)
-        and math.isfinite(item.probability)
+        _is_number(item.probability)
         and 0 <= item.probability <= 1
         and item.label == ("positive" if item.probability >= 0.5 else "negative")
         and isinstance(item.token_count, int)
+        and all(
+            # a slice of anything but two whole numbers is a TypeError, so those come first
+            isinstance(word.start, int)
+            and isinstance(word.end, int)
+            and word.text == review[word.start : word.end]
+            and _is_number(word.weight)
+            for word in item.words or ()
+        )
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
 
 
 def _nonsense() -> ApiError:

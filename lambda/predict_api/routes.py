@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
 
 from predict_api.body import (
+    Review,
     json_only,
     media_type,
     read_bytes,
@@ -32,10 +34,11 @@ router = Router()  # type: ignore[no-untyped-call]
 def predict() -> Response[str]:
     kind = media_type(_content_type())
     content = read_bytes(_event(), settings().max_body_bytes)
-    review = read_text(content) if kind == "text/plain" else read_review(content)
-    if not review.strip():  # what else holds no words is for the model's own rules to say
+    review = Review(read_text(content)) if kind == "text/plain" else read_review(content)
+    if not review.text.strip():  # what else holds no words is for the model's own rules to say
         raise _nothing_to_judge()
-    answer = endpoint().predict([review])
+    asked = endpoint()
+    answer = asked.explain(review.text) if review.explain else asked.predict([review.text])
     router.context["model_version"] = answer.model_version
     (prediction,) = answer.items
     if prediction.token_count == 0:
@@ -107,7 +110,13 @@ def _nothing_to_judge() -> NothingToJudge:
 
 
 def _verdict(prediction: Prediction) -> dict[str, Any]:
-    return {"label": prediction.label, "probability": prediction.probability}
+    verdict: dict[str, Any] = {
+        "label": prediction.label,
+        "probability": prediction.probability,
+    }
+    if prediction.words is not None:
+        verdict["words"] = [asdict(word) for word in prediction.words]
+    return verdict
 
 
 def _not_judged() -> dict[str, Any]:

@@ -41,6 +41,21 @@ def test_a_review_gets_its_verdict(ask: Ask) -> None:
     }
 
 
+def test_the_words_that_decided_come_where_they_are_asked_for(ask: Ask) -> None:
+    answer = ask(body=json.dumps({"review": "\U0001f3ac a good film, a bad end", "explain": True}))
+    assert answer["json"]["words"] == [
+        {"text": "good", "start": 4, "end": 8, "weight": 2.0},
+        {"text": "bad", "start": 17, "end": 20, "weight": -1.0},
+    ]
+    assert "words" not in ask(body='{"review": "good", "explain": false}')["json"]
+
+
+def test_a_version_that_cannot_explain_still_judges(ask: Ask, model: EndpointInMemory) -> None:
+    model.can_explain = False
+    answer = ask(body='{"review": "good", "explain": true}')
+    assert (answer["statusCode"], "words" in answer["json"]) == (200, False)
+
+
 @pytest.mark.parametrize(("review", "verdict"), [("good", "1.0"), ("bad", "0.0")])
 def test_plain_text_gets_the_answer_of_old(ask: Ask, review: str, verdict: str) -> None:
     answer = ask("predict_text", body=review)
@@ -102,6 +117,8 @@ def test_a_batch_has_its_limits(ask: Ask, reviews: Any, status: int) -> None:
         '{"review": ["good"]}',
         '{"text": "good"}',
         '{"review": "good", "other": 1}',
+        '{"review": "good", "explain": 1}',
+        '{"explain": true}',
         '{"review": "good", "review": "bad"}',
         '{"review": NaN}',
         '{"review": Infinity}',

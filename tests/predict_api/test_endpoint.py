@@ -104,6 +104,12 @@ def a_prediction(**changes: Any) -> dict[str, Any]:
                 {"label": "neutral"},
                 {"label": "negative"},
                 {"token_count": None},
+                {"words": 5},
+                {"words": [{"text": "A"}]},
+                {"words": [{"text": "A", "start": "0", "end": 1, "weight": 1.0}]},
+                {"words": [{"text": "other", "start": 0, "end": 1, "weight": 1.0}]},
+                {"words": [{"text": "A", "start": 0, "end": 1, "weight": float("inf")}]},
+                {"words": [{"text": "A", "start": 0, "end": 1, "weight": 1.0, "more": 1}]},
             )
         ),
     ],
