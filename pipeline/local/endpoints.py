@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipeline.local.containers import ML, container_environment
 from pipeline.local.errors import LocalAccountError, ServiceError
-from pipeline.local.jobs import ML, container_environment
 from pipeline.local.launch import GRACE_S
 from pipeline.local.objects import split_uri
 from pipeline.local.processes import release_inherited_lock, spawn

@@ -1,9 +1,7 @@
-"""Processing and training jobs: SageMaker's container contract around a process on this machine.
+"""Processing and training jobs: SageMaker's container contract around processes on this machine.
 
-A job's folder `<home>/jobs/<name>/ml` is what the container would see as /opt/ml. Every literal
-`/opt/ml` in arguments, environment, hyperparameters and the SDK's generated scripts is replaced by
-a short link to it in the temporary folder (the generated scripts do not quote their paths, so a
-home or an environment with a space in its path must not show through).
+An instance count of n starts n processes, `algo-1` … `algo-n`, each with a folder of its own,
+`<home>/jobs/<name>/<host>/ml`, which it sees as /opt/ml (containers.py).
 
 `python -m pipeline.local.jobs HOME KIND NAME` runs a job that was created through the API.
 """
@@ -13,32 +11,35 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.local.checkpoints import Checkpoints
+from pipeline.local.containers import (
+    INTERFACE,
+    ML,
+    Container,
+    Document,
+    Stopped,
+    container_environment,
+    run_containers,
+    short_link,
+)
 from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
+from pipeline.local.inputs import inside, place
 from pipeline.local.objects import split_uri
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
 
-ML = "/opt/ml"
-HOST = "algo-1"
-POLL_S = 0.05
-FAILURE_BYTES = 1024
-# Inputs that the SDK itself generates scripts into, which name /opt/ml literally.
-GENERATED = ("sm_drivers", "entrypoint")
-LAUNCHER = Path(__file__).with_name("launch.py")
-
-Document = dict[str, Any]
-Stopped = Callable[[], bool]
+HOSTS_LIMIT = 8
+GROUP = "homogeneousCluster"
+STRICT_VARIABLE = "LOCAL_ACCOUNT_STRICT"
 
 
 def job_folder(account: Account, name: str) -> Path:
@@ -51,257 +52,193 @@ def job_lock(account: Account, name: str) -> Path:
     return account.home / "locks" / f"job-{name}"
 
 
-@contextmanager
-def short_link(target: Path) -> Iterator[Path]:
-    """A path without spaces that leads to `target`, and `python` beside it to this environment.
-
-    Both are in a temporary folder that launch.py removes; this makes sure.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="ml-"))
-    link = folder / "ml"
-    link.symlink_to(target, target_is_directory=True)
-    (folder / "python").symlink_to(sys.prefix, target_is_directory=True)
-    try:
-        yield link
-    finally:
-        for name in ("ml", "python"):
-            (folder / name).unlink(missing_ok=True)
-        if folder.exists():
-            folder.rmdir()
-
-
 def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1))
 
 
-def container_environment(account: Account, *parts: Any) -> dict[str, str]:
-    """What every container here starts with, overridden by each of the parts in turn."""
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "HOME": tempfile.gettempdir(),
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # A job may install what is missing only from what is already here: there is no network.
-        "PIP_NO_INDEX": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_ROOT_USER_ACTION": "ignore",
-        "AWS_REGION": account.region,
-        "AWS_DEFAULT_REGION": account.region,
-    }
-    for part in parts:
-        environment |= {key: str(value) for key, value in part.items()}
-    return environment
+def hosts_of(cluster: Document) -> list[str]:
+    """The names of a cluster's hosts."""
+    count = int(cluster.get("InstanceCount", 1))
+    if not 1 <= count <= HOSTS_LIMIT:
+        raise StepError(f"a job has 1 to {HOSTS_LIMIT} hosts here, not {count}")
+    return [f"algo-{number}" for number in range(1, count + 1)]
 
 
-def run_container(
-    folder: Path,
-    link: Path,
-    command: list[str],
-    environment: dict[str, str],
-    log: Path,
-    stopped: Stopped,
-) -> Document:
-    """Run a command that sees `link` (which leads to `folder`/ml) as /opt/ml; its resource use.
-
-    Raises StepError when it fails, StepStoppedError when `stopped()` turned true.
-    """
-    record = folder / "usage.json"
-    # The SDK's scripts find Python on the path and call it unquoted.
-    python = link.with_name("python") / "bin"
-    environment = {**environment, "PATH": f"{python}{os.pathsep}{environment['PATH']}"}
-
-    def remap(value: str) -> str:
-        return value.replace(ML, str(link))
-
-    for name in GENERATED:
-        for parent in (folder / "ml/input/data" / name, folder / "ml/processing/input" / name):
-            for path in (*parent.rglob("*.sh"), *parent.rglob("*.py")):
-                path.write_text(remap(path.read_text()))
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the command is the container's own
-            [
-                sys.executable,
-                "-S",
-                str(LAUNCHER),
-                str(record),
-                str(link.parent),
-                *map(remap, command),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={key: remap(value) for key, value in environment.items()},
-            cwd=folder / "ml",
-            start_new_session=True,
-        )
-        was_stopped = False
-        while process.poll() is None:
-            if not was_stopped and stopped():
-                was_stopped = True
-                process.stdin.close()  # type: ignore[union-attr]
-            time.sleep(POLL_S)
-        if process.stdin:
-            process.stdin.close()
-    if was_stopped:
-        raise StepStoppedError(f"{folder.name} was stopped")
-    if process.returncode:
-        raise StepError(failure_reason(folder, log, process.returncode))
-    usage: Document = json.loads(record.read_text())
-    return usage
-
-
-def failure_reason(folder: Path, log: Path, status: int) -> str:
-    """Why a job failed: its failure file, else the last line it printed."""
-    failure = folder / "ml/output/failure"
-    text = failure.read_text(errors="replace") if failure.is_file() else ""
-    if not text.strip():
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - FAILURE_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        text = lines[-1] if lines else "it printed nothing"
-    return f"exit code {status}: {text.strip()[:FAILURE_BYTES]}"
-
-
-def _inside(folder: Path, local_path: str) -> Path:
-    """The place in the job's folder of a path below /opt/ml."""
-    if not local_path.startswith(f"{ML}/") or ".." in local_path.split("/"):
-        raise StepError(f"LocalPath {local_path} is not below {ML}")
-    return folder / "ml" / local_path.removeprefix(f"{ML}/")
-
-
-def _download(account: Account, uri: str, target: Path, what: str) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    try:
-        count = account.objects.download(uri, target)
-    except LocalAccountError as error:
-        raise StepError(f"{what}: {error}") from error
-    if not count:
-        raise StepError(f"{what}: there is no object at {uri}")
-
-
-def _resources(cluster: Document) -> Document:
+def _resources(cluster: Document, hosts: Sequence[str], current: str) -> Document:
     kind = cluster["InstanceType"]
     return {
-        "current_host": HOST,
+        "current_host": current,
         "current_instance_type": kind,
-        "current_group_name": "homogeneousCluster",
-        "hosts": [HOST],
+        "current_group_name": GROUP,
+        "hosts": list(hosts),
         "instance_groups": [
-            {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": [HOST]}
+            {"instance_group_name": GROUP, "instance_type": kind, "hosts": list(hosts)}
         ],
-        "network_interface_name": "lo",
+        "network_interface_name": INTERFACE,
     }
+
+
+@contextmanager
+def _links(folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """What stands for /opt/ml in each folder's process: a short link, or itself in strict mode."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        if os.environ.get(STRICT_VARIABLE) == "1":
+            yield [Path(ML) for _ in folders]
+        else:
+            yield [stack.enter_context(short_link(folder / "ml")) for folder in folders]
+
+
+def _command(account: Account, image_uri: str, application: Document) -> tuple[list[str], Any]:
+    image = account.image(image_uri)
+    command = [
+        *application.get("ContainerEntrypoint", image.entrypoint),
+        *application.get("ContainerArguments", []),
+    ]
+    if not command:
+        raise StepError(f"image {image_uri} has no command of its own and the job names none")
+    return command, image.environment
+
+
+def _max_runtime_s(job: Document) -> float | None:
+    limit = job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    return float(limit) if limit else None
 
 
 def run_processing(account: Account, job: Document, stopped: Stopped) -> Document:
     """Run a processing job; what the finished job's description has in addition."""
     name = job["ProcessingJobName"]
-    folder = job_folder(account, name)
+    cluster = job["ProcessingResources"]["ClusterConfig"]
+    hosts = hosts_of(cluster)
+    folders = [job_folder(account, name) / host for host in hosts]
     for item in job.get("ProcessingInputs", []):
         source = item["S3Input"]
-        target = _inside(folder, source["LocalPath"])
-        _download(account, source["S3Uri"], target, f"input {item['InputName']}")
+        targets = [inside(folder, source["LocalPath"]) for folder in folders]
+        what = f"input {item['InputName']}"
+        place(account, source, targets, what, source.get("S3CompressionType"))
     outputs = job.get("ProcessingOutputConfig", {}).get("Outputs", [])
-    for item in outputs:
-        _inside(folder, item["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
-    cluster = job["ProcessingResources"]["ClusterConfig"]
-    _one_host(cluster)
-    write_json(folder / "ml/config/resourceconfig.json", _resources(cluster))
-    write_json(folder / "ml/config/processingjobconfig.json", job)
+    for folder, host in zip(folders, hosts, strict=True):
+        for item in outputs:
+            inside(folder, item["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        write_json(folder / "ml/config/resourceconfig.json", _resources(cluster, hosts, host))
+        write_json(folder / "ml/config/processingjobconfig.json", job)
     application = job["AppSpecification"]
-    image = account.image(application["ImageUri"])
-    command = [
-        *application.get("ContainerEntrypoint", image.entrypoint),
-        *application.get("ContainerArguments", []),
-    ]
+    command, brought = _command(account, application["ImageUri"], application)
     environment = container_environment(
         account,
-        image.environment,
+        brought,
         job.get("Environment", {}),
         {"PROCESSING_JOB_NAME": name, "PROCESSING_JOB_ARN": job["ProcessingJobArn"]},
     )
-    log = account.log_file("/aws/sagemaker/ProcessingJobs", f"{name}/{HOST}")
-    with short_link(folder / "ml") as link:
-        usage = run_container(folder, link, command, environment, log, stopped)
+    group = "/aws/sagemaker/ProcessingJobs"
+    with _links(folders) as links:
+        usage = run_containers(
+            [
+                Container(host, folder, command, environment,
+                          account.log_file(group, f"{name}/{host}"), link)
+                for host, folder, link in zip(hosts, folders, links, strict=True)
+            ],
+            stopped,
+            max_runtime_s=_max_runtime_s(job),
+        )  # fmt: skip
     for item in outputs:
         target = item["S3Output"]
-        account.objects.upload(_inside(folder, target["LocalPath"]), target["S3Uri"])
+        for folder in folders:
+            account.objects.upload(inside(folder, target["LocalPath"]), target["S3Uri"])
     return {"Usage": usage}
-
-
-def _one_host(cluster: Document) -> None:
-    if int(cluster.get("InstanceCount", 1)) != 1:
-        raise StepError("the local account runs a job on one instance: set the instance count to 1")
 
 
 def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
     """Run a training job; what the finished job's description has in addition."""
     name = job["TrainingJobName"]
-    folder = job_folder(account, name)
-    ml = folder / "ml"
-    for part in ("model", "output/data", "checkpoints", "input/config", "input/data"):
-        (ml / part).mkdir(parents=True, exist_ok=True)
+    cluster = job["ResourceConfig"]
+    hosts = hosts_of(cluster)
+    folders = [job_folder(account, name) / host for host in hosts]
+    for folder, host in zip(folders, hosts, strict=True):
+        for part in ("model", "output/data", "checkpoints", "input/config", "input/data"):
+            (folder / "ml" / part).mkdir(parents=True, exist_ok=True)
+        config = folder / "ml/input/config"
+        write_json(config / "resourceconfig.json", _resources(cluster, hosts, host))
+        write_json(config / "inputdataconfig.json", _place_channels(account, job, folders, host))
+    checkpoints = Checkpoints(account, job, folders)
+    checkpoints.restore()
+    algorithm = job["AlgorithmSpecification"]
+    command, brought = _command(account, algorithm["TrainingImage"], algorithm)
+    environment = container_environment(
+        account,
+        brought,
+        job.get("Environment", {}),
+        {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
+    )
+    group = "/aws/sagemaker/TrainingJobs"
+    values = {key: str(value) for key, value in job.get("HyperParameters", {}).items()}
+    with _links(folders) as links:
+        for folder, link in zip(folders, links, strict=True):
+            # Hyperparameters become arguments inside the container: remapped like them.
+            write_json(
+                folder / "ml/input/config/hyperparameters.json",
+                {key: value.replace(ML, str(link)) for key, value in values.items()},
+            )
+        try:
+            usage = run_containers(
+                [
+                    Container(host, folder, command, environment,
+                              account.log_file(group, f"{name}/{host}"), link)
+                    for host, folder, link in zip(hosts, folders, links, strict=True)
+                ],
+                stopped,
+                max_runtime_s=_max_runtime_s(job),
+                tick=checkpoints.sync,
+            )  # fmt: skip
+        finally:
+            checkpoints.sync(final=True)
+    return {"Usage": usage, **_training_outputs(account, job, folders)}
+
+
+def _place_channels(
+    account: Account, job: Document, folders: Sequence[Path], host: str
+) -> Document:
+    """Copy the channels when the first host is prepared; what inputdataconfig.json says."""
     channels = {}
     for channel in job.get("InputDataConfig", []):
         source = channel["DataSource"]["S3DataSource"]
         label = channel["ChannelName"]
-        _download(account, source["S3Uri"], ml / "input/data" / label, f"channel {label}")
+        if host == "algo-1":
+            targets = [folder / "ml/input/data" / label for folder in folders]
+            place(account, source, targets, f"channel {label}", channel.get("CompressionType"))
         channels[label] = {
             "TrainingInputMode": channel.get("InputMode", "File"),
             "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
             "RecordWrapperType": channel.get("RecordWrapperType", "None"),
         }
-    checkpoint_uri = job.get("CheckpointConfig", {}).get("S3Uri")
-    if checkpoint_uri:
-        account.objects.download(checkpoint_uri, ml / "checkpoints")
-    _one_host(job["ResourceConfig"])
-    config = ml / "input/config"
-    write_json(config / "resourceconfig.json", _resources(job["ResourceConfig"]))
-    write_json(config / "inputdataconfig.json", channels)
-    algorithm = job["AlgorithmSpecification"]
-    image = account.image(algorithm["TrainingImage"])
-    command = [
-        *algorithm.get("ContainerEntrypoint", image.entrypoint),
-        *algorithm.get("ContainerArguments", []),
-    ]
-    environment = container_environment(
-        account,
-        image.environment,
-        job.get("Environment", {}),
-        {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
-    )
-    log = account.log_file("/aws/sagemaker/TrainingJobs", f"{name}/{HOST}")
-    values = {key: str(value) for key, value in job.get("HyperParameters", {}).items()}
-    with short_link(ml) as link:
-        # Hyperparameters become arguments inside the container, so they are remapped like them.
-        write_json(
-            config / "hyperparameters.json",
-            {key: value.replace(ML, str(link)) for key, value in values.items()},
-        )
-        try:
-            usage = run_container(folder, link, command, environment, log, stopped)
-        finally:
-            if checkpoint_uri:
-                account.objects.upload(ml / "checkpoints", checkpoint_uri)
-    return {"Usage": usage, **_training_outputs(account, job, ml)}
+    return channels
 
 
-def _training_outputs(account: Account, job: Document, ml: Path) -> Document:
+def _training_outputs(account: Account, job: Document, folders: Sequence[Path]) -> Document:
+    """Archive what the hosts left; where two left a file of one name, the first host's is kept."""
     prefix = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}"
-    for source, archive in ((ml / "model", "model.tar.gz"), (ml / "output/data", "output.tar.gz")):
-        draft = ml.parent / archive
+    for source, archive in (("model", "model.tar.gz"), ("output/data", "output.tar.gz")):
+        found: dict[str, Path] = {}
+        for folder in folders:
+            root = folder / "ml" / source
+            for path in sorted(root.rglob("*")):
+                found.setdefault(path.relative_to(root).as_posix(), path)
+        draft = folders[0].parent / archive
         with tarfile.open(draft, "w:gz", compresslevel=1) as tar:
-            for path in sorted(source.iterdir()):
-                tar.add(path, path.name)
+            for name, path in found.items():
+                tar.add(path, name, recursive=False)
         bucket, key = split_uri(f"{prefix}/output/{archive}")
         account.objects.put_file(bucket, key, draft)
         draft.unlink()
     return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/output/model.tar.gz"}}
 
 
-RUNNERS = {"Processing": run_processing, "Training": run_training}
+RUNNERS: dict[str, Callable[[Account, Document, Stopped], Document]] = {
+    "Processing": run_processing,
+    "Training": run_training,
+}
 
 
 def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Document:
@@ -319,16 +256,21 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
     try:
         result = RUNNERS[kind](account, job, stopped)
     except StepStoppedError:
-        change(**{status: "Stopped", f"{kind}EndTime": time.time()})
+        change(**{status: "Stopped", f"{kind}EndTime": time.time(), "SecondaryStatus": "Stopped"})
         raise
     except Exception as error:
         known = isinstance(error, LocalAccountError | OSError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        change(**{status: "Failed", f"{kind}EndTime": time.time(), "FailureReason": reason})
-        raise StepError(reason, getattr(error, "kind", "AlgorithmError")) from error
+        exception_type = getattr(error, "kind", "AlgorithmError")
+        late = exception_type == "MaxRuntimeExceeded"  # AWS: such a job is Stopped, not Failed
+        change(**{status: "Stopped" if late else "Failed", f"{kind}EndTime": time.time(),
+                  "SecondaryStatus": "MaxRuntimeExceeded" if late else "Failed",
+                  "FailureReason": reason})  # fmt: skip
+        raise StepError(reason, exception_type) from error
     finally:
-        shutil.rmtree(job_folder(account, name) / "ml", ignore_errors=True)
-    return change(**{status: "Completed", f"{kind}EndTime": time.time(), **result})
+        shutil.rmtree(job_folder(account, name), ignore_errors=True)
+    return change(**{status: "Completed", f"{kind}EndTime": time.time(),
+                     "SecondaryStatus": "Completed", **result})  # fmt: skip
 
 
 def main(home: str, kind: str, name: str) -> None:

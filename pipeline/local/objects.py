@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -151,20 +151,27 @@ class ObjectStore:
         ]
         return sorted(found, key=lambda entry: entry.key.encode())
 
-    def download(self, uri: str, target: Path) -> int:
-        """Copy the object, or every object below the prefix, into the folder; how many."""
+    def locate(self, uri: str) -> Sequence[tuple[str, Entry]]:
+        """The object, or every object below the prefix, each with its path relative to it."""
         bucket, prefix = split_uri(uri)
-        entries = self.list(bucket, prefix)
-        for entry in entries:
+        located = []
+        for entry in self.list(bucket, prefix):
             inside = entry.key[len(prefix) :].lstrip("/")
             if entry.key == prefix or not inside:
                 inside = Path(entry.key).name
             elif not prefix.endswith("/") and prefix and entry.key[len(prefix)] != "/":
                 inside = entry.key[prefix.rfind("/") + 1 :]
-            path = target.joinpath(*map(_part, inside.split("/")))
+            located.append(("/".join(map(_part, inside.split("/"))), entry))
+        return located
+
+    def download(self, uri: str, target: Path) -> int:
+        """Copy the object, or every object below the prefix, into the folder; how many."""
+        located = self.locate(uri)
+        for inside, entry in located:
+            path = target / inside
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(entry.path, path)
-        return len(entries)
+        return len(located)
 
     def upload(self, source: Path, uri: str) -> int:
         """Copy every file below the folder to the prefix; how many."""

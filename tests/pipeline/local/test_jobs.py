@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pipeline.local.errors import StepError
-from pipeline.local.jobs import _inside
+from pipeline.local.inputs import inside
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 TRAIN = """
@@ -145,8 +145,8 @@ def test_a_missing_input_is_named(box: Any) -> None:
 
 
 def test_an_instance_count_that_cannot_be_had_is_refused(box: Any) -> None:
-    processing(box, "j", "", count=2)
-    assert "set the instance count to 1" in ended(box, "j")["FailureReason"]
+    processing(box, "j", "", count=9)
+    assert "1 to 8 hosts here, not 9" in ended(box, "j")["FailureReason"]
 
 
 def test_a_job_can_be_stopped_and_listed(box: Any) -> None:
@@ -172,4 +172,4 @@ def test_a_job_name_is_used_once(box: Any) -> None:
 @pytest.mark.parametrize("path", ["/etc/passwd", "/opt/ml/../../etc", "/opt/mlx"])
 def test_a_local_path_outside_the_container_is_refused(box: Any, path: str) -> None:
     with pytest.raises(StepError, match="is not below /opt/ml"):
-        _inside(box.home, path)
+        inside(box.home, path)

@@ -1,0 +1,231 @@
+"""Containers as processes: one a host, each with a folder that it sees as /opt/ml.
+
+Every literal `/opt/ml` in arguments, environment, hyperparameters and the SDK's generated scripts
+is replaced by a short link in the temporary folder (the generated scripts do not quote their paths,
+so a home or an environment with a space in its path must not show through). In strict mode nothing
+is replaced: the process runs in a mount namespace of its own, where /opt/ml is that folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.local import sandbox
+from pipeline.local.errors import StepError, StepStoppedError
+
+if TYPE_CHECKING:
+    from pipeline.local.account import Account
+
+ML = "/opt/ml"
+POLL_S = 0.02
+FAILURE_BYTES = 1024
+LOOPBACK = "127.0.0.1"
+INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
+# Inputs that the SDK itself generates scripts into, which name /opt/ml literally.
+GENERATED = ("sm_drivers", "entrypoint")
+LAUNCHER = Path(__file__).with_name("launch.py")
+SANDBOX = Path(__file__).with_name("sandbox.py")
+
+Document = dict[str, Any]
+Stopped = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One host of a job: its name, its folder (`folder`/ml is its /opt/ml) and what it runs."""
+
+    host: str
+    folder: Path
+    command: Sequence[str]
+    environment: dict[str, str]
+    log: Path
+    link: Path
+
+
+def container_environment(account: Account, *parts: Any) -> dict[str, str]:
+    """What every container here starts with, overridden by each of the parts in turn."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "HOME": tempfile.gettempdir(),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # A job may install what is missing only from what is already here: there is no network.
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "AWS_REGION": account.region,
+        "AWS_DEFAULT_REGION": account.region,
+        # The hosts of a job meet on the loopback interface.
+        "GLOO_SOCKET_IFNAME": INTERFACE,
+    }
+    for part in parts:
+        environment |= {key: str(value) for key, value in part.items()}
+    return environment
+
+
+@contextmanager
+def short_link(target: Path) -> Iterator[Path]:
+    """A path without spaces that leads to `target`, and `python` beside it to this environment.
+
+    Both are in a temporary folder that launch.py removes; this makes sure.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ml-"))
+    link = folder / "ml"
+    link.symlink_to(target, target_is_directory=True)
+    (folder / "python").symlink_to(sys.prefix, target_is_directory=True)
+    try:
+        yield link
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def run_containers(
+    containers: Sequence[Container],
+    stopped: Stopped,
+    *,
+    max_runtime_s: float | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> list[Document]:
+    """Run the hosts of a job side by side to their end; each one's resource use.
+
+    `tick` is called now and then while they run. Raises StepError when one fails (the others are
+    ended) or time is up, StepStoppedError when `stopped()` turned true.
+    """
+    prepare_generated(containers)
+    deadline = time.monotonic() + max_runtime_s if max_runtime_s else None
+    ended: BaseException | None = None
+    with ExitStack() as stack:
+        processes = [start_container(item, stack, [c.host for c in containers])
+                     for item in containers]  # fmt: skip
+        while any(process.poll() is None for process in processes):
+            tick()
+            if ended is None:
+                ended = _reason_to_end(containers, processes, stopped, deadline, max_runtime_s)
+                if ended:
+                    for process in processes:
+                        _close(process)
+            time.sleep(POLL_S)
+        for process in processes:
+            _close(process)
+    if isinstance(ended, StepStoppedError) or getattr(ended, "kind", "") == "MaxRuntimeExceeded":
+        raise ended  # type: ignore[misc]
+    failed = ended or _failure(containers, processes)
+    if failed:
+        raise failed
+    return [json.loads((item.folder / "usage.json").read_text()) for item in containers]
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
+
+
+def _reason_to_end(
+    containers: Sequence[Container],
+    processes: Sequence[subprocess.Popen[bytes]],
+    stopped: Stopped,
+    deadline: float | None,
+    limit_s: float | None,
+) -> BaseException | None:
+    if stopped():
+        return StepStoppedError(f"{containers[0].folder.parent.name} was stopped")
+    if deadline is not None and time.monotonic() > deadline:
+        return StepError(f"it ran longer than MaxRuntimeInSeconds ({limit_s:g} s)",
+                         "MaxRuntimeExceeded")  # fmt: skip
+    return _failure(containers, processes)
+
+
+def _failure(
+    containers: Sequence[Container], processes: Sequence[subprocess.Popen[bytes]]
+) -> StepError | None:
+    """The first host that has failed, if any has."""
+    for container, process in zip(containers, processes, strict=True):
+        status = process.poll()
+        if status:
+            reason = failure_reason(container.folder, container.log, status)
+            where = f"{container.host}: " if len(containers) > 1 else ""
+            # A process that a signal ended is what losing the instance is on AWS.
+            kind = "SageMaker.JOB_INTERNAL_ERROR" if status > 128 else "AlgorithmError"
+            return StepError(where + reason, kind)
+    return None
+
+
+def prepare_generated(containers: Sequence[Container]) -> None:
+    """Let the SDK's generated scripts find /opt/ml and, of several hosts, the first one."""
+    port = free_port()
+    for container in containers:
+        ml = container.folder / "ml"
+        for name in GENERATED:
+            for parent in (ml / "input/data" / name, ml / "processing/input" / name):
+                for path in (*parent.rglob("*.sh"), *parent.rglob("*.py")):
+                    text = path.read_text().replace(ML, str(container.link))
+                    if path.name == "environment.py":  # sagemaker/train/container_drivers/scripts
+                        text = text.replace('MASTER_ADDR = "algo-1"', f'MASTER_ADDR = "{LOOPBACK}"')
+                        text = text.replace("MASTER_PORT = 7777", f"MASTER_PORT = {port}")
+                    path.write_text(text)
+
+
+def start_container(
+    container: Container, stack: ExitStack, hosts: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Start a host's process behind the launcher, which ends it when its owner is gone."""
+    # The SDK's scripts find Python on the path and call it unquoted.
+    strict = str(container.link) == ML
+    python = Path(sys.prefix) if strict else container.link.with_name("python")
+    path = f"{python / 'bin'}{os.pathsep}{container.environment['PATH']}"
+    environment = {**container.environment, "PATH": path}
+
+    def remap(value: str) -> str:
+        return value.replace(ML, str(container.link))
+
+    command = [remap(part) for part in container.command]
+    if strict or (len(hosts) > 1 and sandbox.is_available()):
+        names = container.folder / "hosts"
+        names.write_text(f"127.0.0.1 localhost {' '.join(hosts)}\n")
+        inside = str(container.folder / "ml") if strict else ""
+        command = [sys.executable, "-S", str(SANDBOX), inside, str(names), *command]
+    links = "" if strict else str(container.link.parent)
+    output = stack.enter_context(container.log.open("ab"))
+    return subprocess.Popen(  # noqa: S603 - the command is the container's own
+        [sys.executable, "-S", str(LAUNCHER), str(container.folder / "usage.json"), links,
+         *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        env={key: remap(value) for key, value in environment.items()},
+        cwd=container.folder / "ml",
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def failure_reason(folder: Path, log: Path, status: int) -> str:
+    """Why a job failed: its failure file, else the last line it printed."""
+    failure = folder / "ml/output/failure"
+    text = failure.read_text(errors="replace") if failure.is_file() else ""
+    if not text.strip():
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - FAILURE_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        text = lines[-1] if lines else "it printed nothing"
+    return f"exit code {status}: {text.strip()[:FAILURE_BYTES]}"
