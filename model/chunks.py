@@ -23,11 +23,13 @@ from model.text import TextSettings
 from model.vocabulary import INFREQUENT_WORD, Vocabulary
 
 CHUNK_REVIEWS = 1024
+# Splits whose words may enter the dictionary: what is trained on, nothing else.
+TRAINED_ON = ("train", "counterfactual")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where a tokenised chunk lies; its words and how often each occurs (training only)."""
+    """Where a tokenised chunk lies; its words and how often each occurs (trained on only)."""
 
     path: Path
     split: str
@@ -89,7 +91,7 @@ def tokenize_chunk(
     path = scratch / f"chunk-{number:06d}.safetensors"
     # neither flushed nor renamed: it does not outlive this run
     path.write_bytes(tensor_bytes(tensors, {}))
-    if split != "train":
+    if split not in TRAINED_ON:
         return Chunk(path, split, len(reviews))
     counts = np.bincount(tokens, minlength=len(numbers))
     return Chunk(path, split, len(reviews), tuple(numbers), tuple(counts.tolist()))

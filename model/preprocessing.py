@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import numpy as np
 
 from model.chunks import Chunk, default_processes, encode_chunk, tokenize
 from model.errors import DataError
-from model.files import write_json
+from model.files import sha256_of, write_json
+from model.labelled import find_table, read_labelled
 from model.reviews import LABELS, Review, check_counts, find_source, limited
 from model.shards import REVIEWS_PER_SHARD, concatenate, shard_name, write_shard
 from model.text import TextSettings
 from model.vocabulary import INFREQUENT_WORD, Vocabulary, build_vocabulary, merge_counts
 
-SPLITS = ("train", "test", "unlabelled")
+SPLITS = ("train", "test", "unlabelled", "counterfactual")
 _PERCENTILES = (5, 25, 50, 75, 95, 99)
 
 
@@ -49,11 +51,13 @@ class PreprocessOutputs:
     train: Path
     test: Path
     unlabelled: Path
+    counterfactual: Path
     vocabulary: Path
     report: Path
 
     def of(self, split: str) -> Path:
-        return {"train": self.train, "test": self.test, "unlabelled": self.unlabelled}[split]
+        folder: Path = getattr(self, split)
+        return folder
 
 
 def preprocess(
@@ -61,8 +65,12 @@ def preprocess(
     outputs: PreprocessOutputs,
     settings: PreprocessSettings,
     processes: int | None = None,
+    counterfactual: Path | None = None,
 ) -> dict[str, Any]:
     """Read `folder`, write `outputs`, return the data report.
+
+    The folder `counterfactual` may hold a table of reviews that people rewrote until the label
+    flipped; they are training text of their own split.
 
     Raises DataError or ArchiveError, before anything is written, for data that cannot be used.
     """
@@ -74,9 +82,11 @@ def preprocess(
             f"{source.path.name}: SHA-256 is {sha256 or 'not defined for a folder'}, expected"
             f" {settings.expected_sha256}"
         )
+    table = find_table(counterfactual) if counterfactual else None
     counts = Counter[tuple[str, int]]()
     with tempfile.TemporaryDirectory(prefix="preprocess-") as scratch:
-        reviews = _counted(limited(source.reviews(), settings.max_reviews), counts)
+        original = limited(source.reviews(), settings.max_reviews)
+        reviews = _counted(chain(original, _rewritten(table)), counts)
         workers = default_processes(source.size_bytes()) if processes is None else processes
         chunks, words = _collect(tokenize(reviews, settings.text, Path(scratch), workers))
         check_counts(counts, source.path.name)
@@ -85,10 +95,19 @@ def preprocess(
             "format": 1,
             # kept with the version, where values are strings; a folder has no digest of its own
             "input": {"name": source.path.name, "sha256": sha256 or "folder"},
+            "counterfactual": {"sha256": sha256_of(table) if table else "none"},
             "text": {"preset": settings.text.preset},
             "vocabulary": {"words": len(vocabulary.words), "sha256": vocabulary.sha256},
         }
         return _write(outputs, chunks, vocabulary, counts, report, started)
+
+
+def _rewritten(table: Path | None) -> Iterator[Review]:
+    """The rows of a table as reviews of the split `counterfactual`."""
+    if table is not None:
+        texts, labels = read_labelled(table)
+        for row, (text, label) in enumerate(zip(texts, labels, strict=True), 1):
+            yield Review(f"{table.name} row {row}", "counterfactual", label, text.encode())
 
 
 def _counted(reviews: Iterable[Review], counts: Counter[tuple[str, int]]) -> Iterator[Review]:
@@ -98,7 +117,7 @@ def _counted(reviews: Iterable[Review], counts: Counter[tuple[str, int]]) -> Ite
 
 
 def _collect(chunks: Iterable[Chunk]) -> tuple[dict[str, list[Chunk]], Counter[str]]:
-    """Chunks by split, and word counts of the training chunks: no others carry any."""
+    """Chunks by split, and word counts of those that are trained on: no others carry any."""
     by_split: dict[str, list[Chunk]] = {split: [] for split in SPLITS}
     words = Counter[str]()
     done = 0
@@ -160,9 +179,12 @@ def _write_split(
 
 
 def _grouped(chunks: list[Chunk]) -> list[list[Chunk]]:
-    """Chunks of one shard each."""
-    groups: list[list[Chunk]] = []
-    room = 0
+    """Chunks of one shard each; a split without reviews has one shard without chunks.
+
+    It must not leave an empty folder: SageMaker refuses a channel with nothing in it.
+    """
+    groups: list[list[Chunk]] = [[]]
+    room = REVIEWS_PER_SHARD
     for chunk in chunks:
         if chunk.reviews > room:
             groups.append([])

@@ -28,7 +28,7 @@ _PLACES = {
 
 
 class Review(NamedTuple):
-    """`split` is train, test or unlabelled; `data` is the file's bytes, not yet decoded."""
+    """`split` is train, test, unlabelled or counterfactual; `data` is not yet decoded."""
 
     name: str
     split: str

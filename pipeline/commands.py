@@ -237,11 +237,11 @@ def _lines_of_stdin() -> Iterator[str]:
 
 def evaluate(options: Namespace, settings: Settings) -> int:
     """Evaluate a version on a labelled file."""
-    from pipeline.evaluation import check_labelled
     from pipeline.evaluation import evaluate as evaluate_file
+    from pipeline.tables import check_table
 
     path = Path(options.file)
-    check_labelled(path)
+    check_table(path)
     target = _target(settings)
     version = _version_or_served(target, options.version)
     print(f"evaluating version {version.number} on {path}", file=sys.stderr, flush=True)

@@ -60,7 +60,7 @@ def resolve(
         uploaded = _upload(archive, about, s3, bucket, report)
         return replace(uploaded, parameters=dict(sample.PARAMETERS), is_sample=True)
     if data.startswith("s3://"):
-        return _in_s3(data, s3)
+        return Reviews(data, in_s3(data, s3))
     if data == "imdb":
         path = fetch(imdb, scratch, lambda done, total: report("downloading", done, total))
     else:
@@ -112,15 +112,16 @@ def _replace(path: Path, content: bytes) -> None:
     Path(file.name).replace(path)
 
 
-def _in_s3(url: str, s3: Any) -> Reviews:
+def in_s3(url: str, s3: Any) -> str:
+    """The URL, once something is found under it. Raises DataError."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:
         listing = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except ClientError as error:
         raise DataError(f"cannot list {url}: {error.response['Error']['Message']}") from error
     if not listing.get("KeyCount"):
-        raise DataError(f"nothing lies under {url} (valid: the prefix of an archive or a folder)")
-    return Reviews(url, url)
+        raise DataError(f"nothing lies under {url} (valid: the prefix of what is there)")
+    return url
 
 
 def _upload_folder(folder: Path, s3: Any, bucket: str, scratch: Path, report: Report) -> Reviews:

@@ -6,22 +6,15 @@ reach it through `pipeline.compilation`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sagemaker.core.lambda_helper import Lambda
-from sagemaker.core.processing import FrameworkProcessor
 from sagemaker.core.shapes import (
     CheckpointConfig,
     OutputDataConfig,
-    ProcessingInput,
-    ProcessingOutput,
-    ProcessingS3Input,
-    ProcessingS3Output,
     StoppingCondition,
 )
 from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
-from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.parameters import (
     ParameterFloat,
@@ -35,71 +28,37 @@ from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
 from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
-from sagemaker.mlops.workflow.retry import (
-    SageMakerJobExceptionTypeEnum,
-    SageMakerJobStepRetryPolicy,
-    StepExceptionTypeEnum,
-    StepRetryPolicy,
-)
-from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
+from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 from sagemaker.train.configs import Compute, InputData, SourceCode
 
 from pipeline import images
 from pipeline.parameters import DATA_PARAMETERS, HYPERPARAMETERS, declare
+from pipeline.processing import (
+    CACHE,
+    JOB_RETRIES,
+    MAX_RUNTIME_S,
+    PROCESSING,
+    SERVICE_RETRIES,
+    Context,
+    input_from,
+    output_to,
+    output_uri,
+    processing_step,
+    run_prefix,
+)
 from pipeline.registration import Lineage, register_step
 from pipeline.settings import DEPLOY_FUNCTION, PIPELINE_NAME, Account
-from pipeline.source import ARCHIVE, REQUIREMENTS, Tree, code_digest, upload
+from pipeline.source import REQUIREMENTS, Tree, code_digest
 from pipeline.trainer import ContentAddressedTrainer
 
-PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
 ACCURACY_PATH = "binary_classification_metrics.accuracy.value"
-CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
-SERVICE_RETRIES = StepRetryPolicy(
-    exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
-    interval_seconds=10,
-    max_attempts=3,
-)
-JOB_RETRIES = [
-    SERVICE_RETRIES,
-    SageMakerJobStepRetryPolicy(
-        exception_types=[SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT],
-        failure_reason_types=[
-            SageMakerJobExceptionTypeEnum.INTERNAL_ERROR,
-            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
-        ],
-        interval_seconds=60,
-        max_attempts=3,
-    ),
-]
-MAX_RUNTIME_S = 6 * 3600
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every step is built from."""
-
-    session: PipelineSession
-    account: Account
-    parameters: dict[str, Any]
-    trees: dict[str, Tree]
-
-    def upload_archive(self, job: str) -> str:
-        """Upload a job's tree as one archive; returns the archive's URI."""
-        tree = self.trees[job]
-        s3 = self.session.boto_session.client("s3")
-        return upload(s3, self.account.bucket, tree.prefix, [(ARCHIVE, tree.archive())]) + ARCHIVE
-
-    def upload_folder(self, job: str) -> str:
-        """Upload a job's tree file by file; returns the folder's URI."""
-        tree = self.trees[job]
-        s3 = self.session.boto_session.client("s3")
-        return upload(s3, self.account.bucket, tree.prefix, tree.files)
 
 
 def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tree]) -> Pipeline:
     """Define the pipeline on `session`; the trees are uploaded when it is compiled."""
     context = Context(session, account, _sdk_parameters(account), trees)
+    context.upload_no_table()
     preprocess, data_report = _preprocess_step(context)
     train = _train_step(context, preprocess)
     evaluate, evaluation_report = _evaluate_step(context, preprocess, train)
@@ -111,7 +70,7 @@ def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tr
         account,
         Lineage(
             model_data=train.properties.ModelArtifacts.S3ModelArtifacts,
-            evaluation=Join(on="/", values=[_output(evaluate, "evaluation"), "evaluation.json"]),
+            evaluation=Join(on="/", values=[output_uri(evaluate, "evaluation"), "evaluation.json"]),
             accuracy=accuracy,
             data_sha256=JsonGet(
                 step_name=preprocess.name, property_file=data_report, json_path="input.sha256"
@@ -156,18 +115,24 @@ def _sdk_parameters(account: Account) -> dict[str, Any]:
 
 
 def _preprocess_step(context: Context) -> tuple[ProcessingStep, PropertyFile]:
-    names = ("train", "test", "unlabelled", "vocabulary", "report")
+    names = ("train", "test", "unlabelled", "counterfactual", "vocabulary", "report")
     report = PropertyFile(name="DataReport", output_name="report", path="data_report.json")
-    arguments: list[Any] = ["--input", f"{PROCESSING}/input/raw"]
+    arguments: list[Any] = [
+        *("--input", f"{PROCESSING}/input/raw"),
+        *("--counterfactual-input", f"{PROCESSING}/input/counterfactual"),
+    ]
     for name in names:
         arguments += [f"--{name}", f"{PROCESSING}/output/{name}"]
     for parameter, flag in DATA_PARAMETERS.items():
         arguments += [flag, context.parameters[parameter].to_string()]
-    step = _processing_step(
+    step = processing_step(
         context,
         "Preprocess",
-        inputs=[_input("raw", context.parameters["InputDataUrl"])],
-        outputs=[_upload_to(context, "Preprocess", name) for name in names],
+        inputs=[
+            input_from("raw", context.parameters["InputDataUrl"]),
+            input_from("counterfactual", context.parameters["CounterfactualDataUrl"]),
+        ],
+        outputs=[output_to(context, "Preprocess", name) for name in names],
         arguments=arguments,
         property_file=report,
         description="Encodes the reviews; builds the dictionary from the training text only.",
@@ -197,12 +162,12 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
         hyperparameters=_hyperparameters(context) | {"checkpoint-dir": CHECKPOINTS},
         checkpoint_config=CheckpointConfig(s3_uri=_checkpoint_uri(context), local_path=CHECKPOINTS),
         output_data_config=OutputDataConfig(
-            s3_output_path=_run_prefix(bucket, "Train"), compression_type="GZIP"
+            s3_output_path=run_prefix(bucket, "Train"), compression_type="GZIP"
         ),
     )
     channels = [
-        InputData(channel_name=name, data_source=_output(preprocess, name))
-        for name in ("train", "vocabulary")
+        InputData(channel_name=name, data_source=output_uri(preprocess, name))
+        for name in ("train", "counterfactual", "vocabulary")
     ]
     return TrainingStep(
         "Train",
@@ -233,14 +198,14 @@ def _evaluate_step(
     context: Context, preprocess: ProcessingStep, train: TrainingStep
 ) -> tuple[ProcessingStep, PropertyFile]:
     report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
-    step = _processing_step(
+    step = processing_step(
         context,
         "Evaluate",
         inputs=[
-            _input("model", train.properties.ModelArtifacts.S3ModelArtifacts),
-            _input("test", _output(preprocess, "test")),
+            input_from("model", train.properties.ModelArtifacts.S3ModelArtifacts),
+            input_from("test", output_uri(preprocess, "test")),
         ],
-        outputs=[_upload_to(context, "Evaluate", "evaluation")],
+        outputs=[output_to(context, "Evaluate", "evaluation")],
         arguments=[
             *("--model", f"{PROCESSING}/input/model"),
             *("--test", f"{PROCESSING}/input/test"),
@@ -268,78 +233,3 @@ def _gate_step(context: Context, accuracy: JsonGet, passed: list[Any]) -> Condit
         if_steps=passed,
         else_steps=[fail],
     )
-
-
-def _processing_step(
-    context: Context,
-    name: str,
-    *,
-    inputs: list[ProcessingInput],
-    outputs: list[ProcessingOutput],
-    arguments: list[Any],
-    property_file: PropertyFile,
-    description: str,
-) -> ProcessingStep:
-    job = name.lower()
-    processor = FrameworkProcessor(
-        image_uri=images.training_image(context.account.region, "ml.m5.xlarge"),
-        command=["python3"],
-        role=context.account.role_arn,
-        instance_count=1,
-        instance_type=context.parameters["ProcessingInstanceType"],
-        base_job_name=f"{PIPELINE_NAME}-{job}",
-        max_runtime_in_seconds=MAX_RUNTIME_S,
-        sagemaker_session=context.session,
-    )
-    step_args = processor.run(
-        code=f"{job}.py",
-        source_dir=context.upload_archive(job),
-        requirements=REQUIREMENTS,
-        inputs=inputs,
-        outputs=outputs,
-        arguments=arguments,
-        # The SDK puts its own scripts under the job's name: a time in it would change the
-        # definition at every compile.
-        job_name=f"source/{job}-scripts/{context.trees[job].digest}",
-    )
-    return ProcessingStep(
-        name,
-        description=description,
-        step_args=step_args,
-        property_files=[property_file],
-        cache_config=CACHE,
-        retry_policies=JOB_RETRIES,
-    )
-
-
-def _input(name: str, uri: Any) -> ProcessingInput:
-    return ProcessingInput(
-        input_name=name,
-        s3_input=ProcessingS3Input(
-            s3_uri=uri,
-            local_path=f"{PROCESSING}/input/{name}",
-            s3_data_type="S3Prefix",
-            s3_input_mode="File",
-        ),
-    )
-
-
-def _upload_to(context: Context, step: str, name: str) -> ProcessingOutput:
-    return ProcessingOutput(
-        output_name=name,
-        s3_output=ProcessingS3Output(
-            s3_uri=_run_prefix(context.account.bucket, step, name),
-            local_path=f"{PROCESSING}/output/{name}",
-            s3_upload_mode="EndOfJob",
-        ),
-    )
-
-
-def _run_prefix(bucket: str, *parts: str) -> Join:
-    return Join(
-        on="/", values=[f"s3://{bucket}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, *parts]
-    )
-
-
-def _output(step: ProcessingStep, name: str) -> Any:
-    return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri

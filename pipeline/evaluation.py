@@ -11,17 +11,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline.download import sha256_of
-from pipeline.errors import DataError, ExecutionError
+from pipeline.errors import ExecutionError
 from pipeline.registry import Version
 from pipeline.settings import PIPELINE_NAME, PROJECT
-from pipeline.source import DIGEST_LENGTH, REQUIREMENTS, stage, upload
+from pipeline.source import REQUIREMENTS, stage, upload
+from pipeline.tables import check_table, upload_table
 from pipeline.target import Target
 
 ML = "/opt/ml/processing"
 INSTANCE_TYPE = "ml.m5.xlarge"
-SUFFIXES = (".csv", ".tsv")
-COLUMNS = "Text,Sentiment | review,sentiment | text,label"
 GROUP = "/aws/sagemaker/ProcessingJobs"
 # The image has Python and torch; the job installs the few packages that it lacks.
 SCRIPT = (
@@ -40,26 +38,16 @@ class Evaluation:
     predictions_csv: bytes
 
 
-def check_labelled(path: Path) -> None:
-    """Raise DataError unless `path` looks like a labelled table; the job reads it in full."""
-    if not path.is_file():
-        raise DataError(f"no file at {path} (valid: a CSV or TSV with columns {COLUMNS})")
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} is not called {' or '.join(SUFFIXES)} (columns: {COLUMNS})")
-
-
 def evaluate(target: Target, version: Version, labelled: Path, root: Path) -> Evaluation:
     """Run the evaluate job on `labelled` with the artifact of `version` and wait for it.
 
     Raises DataError for a file that cannot be used, ExecutionError when the job fails.
     """
-    check_labelled(labelled)
+    check_table(labelled)
     s3, bucket = target.client("s3"), target.account.bucket
     tree = stage("evaluate", root)
     code = upload(s3, bucket, tree.prefix, tree.files)
-    name = f"labelled{labelled.suffix.lower()}"
-    prefix = f"data/{sha256_of(labelled)[:DIGEST_LENGTH]}"
-    data = upload(s3, bucket, prefix, [(name, labelled.read_bytes())])
+    data = upload_table(labelled, s3, bucket)
     job = f"{PROJECT}-evaluate-v{version.number}-{secrets.token_hex(5)}"
     output = f"evaluations/{job}"
     target.client("sagemaker").create_processing_job(
@@ -67,7 +55,6 @@ def evaluate(target: Target, version: Version, labelled: Path, root: Path) -> Ev
             target,
             job,
             inputs={"code": code, "model": version.model_data_url, "labelled": data},
-            labelled=name,
             output=f"s3://{bucket}/{output}",
         )
     )
@@ -79,9 +66,7 @@ def evaluate(target: Target, version: Version, labelled: Path, root: Path) -> Ev
     )
 
 
-def job_request(
-    target: Target, job: str, *, inputs: dict[str, str], labelled: str, output: str
-) -> dict[str, Any]:
+def job_request(target: Target, job: str, *, inputs: dict[str, str], output: str) -> dict[str, Any]:
     """The arguments of CreateProcessingJob."""
     return {
         "ProcessingJobName": job,
@@ -91,7 +76,7 @@ def job_request(
             "ContainerEntrypoint": ["/bin/bash", "-c", SCRIPT, "evaluate.py"],
             "ContainerArguments": [
                 *("--model", f"{ML}/input/model"),
-                *("--labelled", f"{ML}/input/labelled/{labelled}"),
+                *("--labelled", f"{ML}/input/labelled"),
                 *("--output", f"{ML}/output/evaluation"),
             ],
         },

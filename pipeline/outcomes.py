@@ -32,7 +32,8 @@ def outcome(target: Target, step: Step) -> str:
 
 def _preprocess(target: Target, metadata: Mapping[str, Any]) -> str:
     report = json.loads(_processing_output(target, metadata, "report", "data_report.json"))
-    counts = [f"{split['reviews']:,} {name}" for name, split in report["splits"].items()]
+    splits = {name: split["reviews"] for name, split in report["splits"].items()}
+    counts = [f"{reviews:,} {name}" for name, reviews in splits.items() if reviews]
     return f"{', '.join(counts)} reviews; {report['vocabulary']['words']:,} words"
 
 

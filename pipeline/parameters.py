@@ -11,6 +11,10 @@ from pipeline.settings import Account
 
 Value = str | int | float
 ANY_DATA = "any"
+# SageMaker takes neither an empty parameter nor an input that may be absent. What is optional
+# therefore has a prefix with one object in it that says so; on the command line it is called:
+NONE = "none"
+NO_TABLE_KEY = "data/none/none"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ DATA_PARAMETERS = {
     "MaxReviews": "--max-reviews",
 }
 
+# Pipeline parameter → input of the step that reads it: S3 prefixes that may be NONE.
+TABLE_PARAMETERS = ("CounterfactualDataUrl",)
+
 # Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
 HYPERPARAMETERS = {
     "Epochs": "epochs",
@@ -68,6 +75,11 @@ HYPERPARAMETERS = {
 }
 
 
+def no_table_url(account: Account) -> str:
+    """The prefix that stands for a table that is not given."""
+    return f"s3://{account.bucket}/{NO_TABLE_KEY.rpartition('/')[0]}/"
+
+
 def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
     """All parameters in the order in which the definition lists them."""
     return (
@@ -80,6 +92,11 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             "ExpectedDataSha256",
             ANY_DATA,
             f"SHA-256 the archive must have, or {ANY_DATA!r}; anything else registers nothing",
+        ),
+        Parameter(
+            "CounterfactualDataUrl",
+            no_table_url(account),
+            f"S3 prefix of a table (Text, Sentiment) of rewritten training reviews, or {NONE!r}",
         ),
         Parameter("MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all"),
         Parameter("TextPreset", "modern", "how text becomes words", ("modern",)),

@@ -14,7 +14,7 @@ import numpy as np
 from model.artifact import ARCHIVE_NAME, Artifact, load_artifact, unpack
 from model.files import write_file, write_json
 from model.jobs import run_job
-from model.labelled import read_labelled
+from model.labelled import find_table, read_labelled
 from model.metrics import evaluation
 from model.predictor import Predictor
 from model.shards import read_shards
@@ -27,7 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=root / "input/model")
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--test", type=Path, default=root / "input/test", help="folder of shards")
-    data.add_argument("--labelled", type=Path, help="CSV or TSV file instead of shards")
+    data.add_argument("--labelled", type=Path, help="CSV or TSV, or the folder that holds one")
     parser.add_argument("--output", type=Path, default=root / "output/evaluation")
     return parser.parse_args(arguments)
 
@@ -58,7 +58,7 @@ def judge_shards(artifact: Artifact, folder: Path) -> tuple[Any, Any]:
 
 
 def judge_table(artifact: Artifact, path: Path) -> tuple[Any, Any]:
-    texts, labels = read_labelled(path)
+    texts, labels = read_labelled((find_table(path) if path.is_dir() else None) or path)
     predictions = Predictor(artifact).predict(texts)
     return np.array(labels), np.array([prediction.probability for prediction in predictions])
 

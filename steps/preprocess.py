@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.jobs import run_job
-from model.preprocessing import PreprocessOutputs, PreprocessSettings, preprocess
+from model.preprocessing import SPLITS, PreprocessOutputs, PreprocessSettings, preprocess
 from model.text import TextSettings
 
 # SageMaker refuses an empty string as the value of a pipeline parameter.
@@ -17,7 +17,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     root = Path("/opt/ml/processing")
     parser.add_argument("--input", type=Path, default=root / "input/data")
-    for name in ("train", "test", "unlabelled", "vocabulary", "report"):
+    parser.add_argument(
+        "--counterfactual-input", type=Path, help="folder with one table of rewritten reviews"
+    )
+    for name in (*SPLITS, "vocabulary", "report"):
         parser.add_argument(f"--{name}", type=Path, default=root / "output" / name)
     parser.add_argument("--vocabulary-size", type=int, default=40_000)
     parser.add_argument("--text-preset", default="modern")
@@ -29,16 +32,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    outputs = PreprocessOutputs(
-        options.train, options.test, options.unlabelled, options.vocabulary, options.report
-    )
+    names = (*SPLITS, "vocabulary", "report")
+    outputs = PreprocessOutputs(**{name: getattr(options, name) for name in names})
     settings = PreprocessSettings(
         vocabulary_size=options.vocabulary_size,
         text=TextSettings(options.text_preset),
         max_reviews=options.max_reviews,
         expected_sha256="" if options.expected_sha256 == ANY_DATA else options.expected_sha256,
     )
-    report = preprocess(options.input, outputs, settings)
+    report = preprocess(
+        options.input, outputs, settings, counterfactual=options.counterfactual_input
+    )
     counts = ", ".join(f"{name} {split['reviews']}" for name, split in report["splits"].items())
     print(
         f"reviews: {counts}; dictionary: {report['vocabulary']['words']} words;"

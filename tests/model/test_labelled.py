@@ -32,10 +32,13 @@ def test_every_documented_form_is_read(tmp_path: Path, content: str) -> None:
         ("", r"table\.csv: its first row must name the columns Text,Sentiment or"),
         ("a,b\n1,2\n", "its first row must name the columns"),
         ("text,label\n", "holds no rows"),
-        ("text,label\nfine,1\nsecret canary,maybe\n", "row 2 has no valid label; valid are"),
-        ("text,label\nfine\n", "row 1 has too few columns"),
+        (
+            "text,label\nfine,1\nsecret canary,maybe\n",
+            r"row 2 \(line 3\) has no valid label; valid are",
+        ),
+        ("text,label\nfine\n", r"row 1 \(line 2\) has too few columns"),
         ("text,label\nd\xe9j\xe0,1\n".encode("latin-1"), "is not UTF-8 text"),
-        ("text,label\n" + "x" * (2 << 20) + ",1\n", "is no valid table: field larger"),
+        ("text,label\n" + "x" * (2 << 20) + ",1\n", "is no valid table after line 1: field larger"),
     ],
 )
 def test_bad_tables_are_refused_without_their_text(

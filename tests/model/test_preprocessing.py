@@ -7,20 +7,33 @@ import pytest
 from model import chunks
 from model.errors import ArchiveError, DataError
 from model.files import sha256_of
-from model.preprocessing import PreprocessOutputs, PreprocessSettings, preprocess
-from model.shards import read_shards
+from model.labelled import find_table
+from model.preprocessing import SPLITS, PreprocessOutputs, PreprocessSettings, preprocess
+from model.shards import Reviews, read_shards
 from model.vocabulary import Vocabulary
 from tests.model.factory import archive_bytes, corpus, write_archive, write_folder
 
 
 def outputs(folder: Path) -> PreprocessOutputs:
-    names = ("train", "test", "unlabelled", "vocabulary", "report")
-    return PreprocessOutputs(*(folder / name for name in names))
+    names = (*SPLITS, "vocabulary", "report")
+    return PreprocessOutputs(**{name: folder / name for name in names})
 
 
-def run(source: Path, target: Path, **settings: Any) -> dict[str, Any]:
+def run(
+    source: Path, target: Path, counterfactual: Path | None = None, **settings: Any
+) -> dict[str, Any]:
     processes = settings.pop("processes", 1)
-    return preprocess(source, outputs(target), PreprocessSettings(**settings), processes)
+    made = PreprocessSettings(**settings)
+    return preprocess(source, outputs(target), made, processes, counterfactual)
+
+
+def read(folder: Path, split: str) -> Reviews:
+    vocabulary = Vocabulary.load(folder / "vocabulary/vocabulary.json")
+    return read_shards(folder / split, vocabulary.sha256, len(vocabulary))
+
+
+def write_table(folder: Path, rows: str) -> Path:
+    return write_folder(folder, {"rewritten.tsv": f"Sentiment\tText\n{rows}".encode()})
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -73,6 +86,70 @@ def test_test_and_unlabelled_text_never_enter_the_dictionary(tmp_path: Path) -> 
     assert b"zebra" not in other.read_bytes()
 
 
+def test_rewritten_reviews_are_a_split_of_their_own_and_train_the_dictionary(
+    tmp_path: Path,
+) -> None:
+    source = write_archive(tmp_path / "in", corpus(3))
+    table = write_table(tmp_path / "rewritten", 'Negative\tquagga good\npos\t"bad\tquagga"\n')
+    report = run(source, tmp_path / "out", table)
+    rewritten = read(tmp_path / "out", "counterfactual")
+    assert rewritten.labels.tolist() == [0, 1]
+    assert rewritten.lengths.tolist() == [2, 2]
+    words = Vocabulary.load(tmp_path / "out/vocabulary/vocabulary.json")
+    assert rewritten[0].tolist() == words.encode(["quagga", "good"]).tolist()
+    assert "quagga" in words.ids
+    assert report["splits"]["counterfactual"]["classes"] == {"pos": 1, "neg": 1}
+    assert report["counterfactual"] == {"sha256": sha256_of(table / "rewritten.tsv")}
+
+
+@pytest.mark.parametrize("folder", [None, "empty", "marked"])
+def test_without_rewritten_and_unlabelled_reviews_their_shards_are_there_and_empty(
+    tmp_path: Path, folder: str | None
+) -> None:
+    write_folder(tmp_path, {"marked/none": b"no table"})
+    (tmp_path / "empty").mkdir()
+    source = write_archive(tmp_path / "in", corpus(3))
+    report = run(source, tmp_path / "out", tmp_path / folder if folder else None)
+    assert len(read(tmp_path / "out", "counterfactual")) == 0
+    assert len(read(tmp_path / "out", "unlabelled")) == 0
+    assert report["counterfactual"] == {"sha256": "none"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("Positive\tgood\nMaybe\tcanary\n", r"rewritten\.tsv: row 2 \(line 3\) has no valid label"),
+        ('Positive\t"two\nlines"\nPositive\n', r"row 2 \(line 4\) has too few columns"),
+        ("", "holds no rows below its header"),
+        ("Positive\t" + "x" * (1 << 21), r"is no valid table after line 1: field larger"),
+    ],
+)
+def test_a_bad_table_is_refused_with_its_line(tmp_path: Path, rows: str, message: str) -> None:
+    source = write_archive(tmp_path / "in", corpus(3))
+    with pytest.raises(DataError, match=message) as caught:
+        run(source, tmp_path / "out", write_table(tmp_path / "table", rows))
+    assert "canary" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"a.tsv": b"", "b.csv": b""},
+            r"one \.csv or \.tsv file is wanted, it holds a\.tsv, b\.csv",
+        ),
+        ({"a.tsv": b"", "notes.txt": b""}, r"one \.csv or \.tsv file is wanted"),
+        ({"a.xlsx": b""}, r"a\.xlsx is not called \.csv or \.tsv"),
+    ],
+)
+def test_a_folder_without_one_table_is_refused(
+    tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        find_table(write_folder(tmp_path, files))
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_two_runs_give_the_same_bytes(
     tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +179,7 @@ def test_fewer_reviews_can_be_asked_for(tmp_path: Path) -> None:
         "train": 6,
         "test": 6,
         "unlabelled": 6,
+        "counterfactual": 0,
     }
 
 

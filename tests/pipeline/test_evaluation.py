@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError, ExecutionError
-from pipeline.evaluation import check_labelled, evaluate
+from pipeline.errors import ExecutionError
+from pipeline.evaluation import evaluate
 from pipeline.executions import Executions
 from pipeline.registry import Registry
 from pipeline.target import Target
@@ -17,7 +17,8 @@ from tests.pipeline.conftest import register, write_clone
 EVALUATE = """
 import pathlib, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-rows = pathlib.Path(options["--labelled"]).read_text().splitlines()
+(table,) = pathlib.Path(options["--labelled"]).iterdir()
+rows = table.read_text().splitlines()
 if rows[0] != "text,label":
     sys.exit(f"row 1: {rows[0]}")
 assert (pathlib.Path(options["--model"]) / "model.tar.gz").read_text() == "model"
@@ -78,15 +79,3 @@ def test_what_the_job_says_of_a_bad_file_is_passed_on(
     labelled.write_text("x,y\n")
     with pytest.raises(ExecutionError, match=r"evaluation failed: .*row 1: x,y \(log: /aws"):
         evaluate(target, version, labelled, clone)
-
-
-def test_a_missing_file_says_what_is_valid(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no file at .*gone\.csv .*Text,Sentiment"):
-        check_labelled(tmp_path / "gone.csv")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.xlsx"
-    path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"is not called \.csv or \.tsv"):
-        check_labelled(path)

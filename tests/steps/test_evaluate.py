@@ -76,7 +76,7 @@ def test_shards_of_another_dictionary_are_refused(
     ("content", "line"),
     [
         ("a,b\n1,2\n", "table.csv: its first row must name the columns"),
-        ("text,label\ngood canary,5\n", "table.csv: row 1 has no valid label"),
+        ("text,label\ngood canary,5\n", "table.csv: row 1 (line 2) has no valid label"),
     ],
 )
 def test_a_bad_table_is_one_line(

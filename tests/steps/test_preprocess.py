@@ -6,7 +6,7 @@ import pytest
 from steps.preprocess import main, parse
 from tests.model.factory import archive_bytes, corpus, write_archive, write_folder
 
-FOLDERS = ("train", "test", "unlabelled", "vocabulary", "report")
+FOLDERS = ("train", "test", "unlabelled", "counterfactual", "vocabulary", "report")
 
 
 def arguments(source: Path, target: Path, *more: str) -> list[str]:
@@ -21,6 +21,7 @@ def test_reviews_become_shards_dictionary_and_report(
     assert main(arguments(source, tmp_path / "out")) == 0
     files = sorted(path.name for path in (tmp_path / "out").rglob("*.*"))
     assert files == [
+        "counterfactual-00000-of-00001.safetensors",
         "data_report.json",
         "test-00000-of-00001.safetensors",
         "train-00000-of-00001.safetensors",
@@ -30,7 +31,7 @@ def test_reviews_become_shards_dictionary_and_report(
     vocabulary = json.loads((tmp_path / "out/vocabulary/vocabulary.json").read_text())
     assert len(vocabulary["words"]) == 9
     assert vocabulary["text"] == {"preset": "modern"}
-    assert "reviews: train 8, test 8, unlabelled 2" in capsys.readouterr().out
+    assert "reviews: train 8, test 8, unlabelled 2, counterfactual 0;" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def jobs(tmp_path: Path, code: Path) -> Jobs:
 
 def test_archive_to_evaluation(jobs: Jobs) -> None:
     write_archive(jobs.root / "in", corpus(60))
-    folders = ("train", "test", "unlabelled", "vocabulary", "report")
+    folders = ("train", "test", "unlabelled", "counterfactual", "vocabulary", "report")
     flags = [part for name in folders for part in (f"--{name}", jobs.path(name))]
     done = jobs.run("preprocess.py", "--input", jobs.path("in"), *flags)
     assert done.returncode == 0, done.stderr

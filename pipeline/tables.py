@@ -1,0 +1,41 @@
+"""Labelled tables, CSV or TSV, on their way into the bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.data import in_s3
+from pipeline.download import sha256_of
+from pipeline.errors import DataError
+from pipeline.parameters import NONE, no_table_url
+from pipeline.settings import Account
+from pipeline.source import DIGEST_LENGTH, upload
+
+SUFFIXES = (".csv", ".tsv")
+COLUMNS = "Text,Sentiment | review,sentiment | text,label"
+
+
+def check_table(path: Path) -> None:
+    """Raise DataError unless `path` looks like a labelled table; the job reads it in full."""
+    if not path.is_file():
+        raise DataError(f"no file at {path} (valid: a CSV or TSV with columns {COLUMNS})")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} is not called {' or '.join(SUFFIXES)} (columns: {COLUMNS})")
+
+
+def resolve_table(table: str, s3: Any, account: Account) -> str:
+    """The S3 prefix of a labelled table, given as that prefix, as a local file or as `none`."""
+    if table in (NONE, no_table_url(account)):
+        return no_table_url(account)
+    if table.startswith("s3://"):
+        return in_s3(table, s3)
+    path = Path(table).expanduser()
+    check_table(path)
+    return upload_table(path, s3, account.bucket)
+
+
+def upload_table(path: Path, s3: Any, bucket: str) -> str:
+    """Put a table under a prefix of its own that its content names; returns that prefix."""
+    prefix = f"data/{sha256_of(path)[:DIGEST_LENGTH]}"
+    return upload(s3, bucket, prefix, [(f"table{path.suffix.lower()}", path.read_bytes())])
