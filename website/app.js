@@ -1,27 +1,8 @@
 // The page's behaviour. Whatever a person or the API says is put on the page as text, never as HTML.
 
-const EXAMPLES = [
-  {
-    name: "Warm praise",
-    text: "I went in with no idea what to expect and came out beaming. The two leads are wonderful together, the jokes land, and the last scene is as tender as anything I have seen this year. I have already told everyone I know to go.",
-  },
-  {
-    name: "A clear no",
-    text: "Two hours I will never get back. The plot makes no sense, the dialogue is painful, and not one of the actors looks as if they want to be there. I have rarely been so bored in a cinema.",
-  },
-  {
-    name: "Turns at the end",
-    text: "For an hour this is superb: a gripping story, gorgeous photography, a brilliant cast at the top of their game. Then it throws all of that away. The ending is so lazy and so stupid that I left angry, and I would not recommend it to anybody.",
-  },
-  {
-    name: "Sarcasm",
-    text: "Oh, what a masterpiece. I especially loved the part where nothing happened for forty minutes, and the dazzling decision to explain every joke twice. A triumph. My watch has never been so fascinating.",
-  },
-  {
-    name: "Not not good",
-    text: "I can't say I didn't enjoy it. It is not nearly as bad as people told me, and there is not a single scene in it that I would want to miss.",
-  },
-];
+import { EXAMPLES } from "./examples.js";
+import { decisive, paint } from "./words.js";
+
 const SHORTEST_RETRY_S = 1;
 const LONGEST_RETRY_S = 15; // whoever is here wants to know now
 const HISTORY_LENGTH = 8;
@@ -41,12 +22,13 @@ const page = {
   verdict: $("verdict"), phrase: $("phrase"), detail: $("detail"), scale: $("scale"),
   version: $("version"), again: $("again"), history: $("history"), earlier: $("earlier"),
   feedback: $("feedback"), feedbackQuestion: $("feedback-question"), right: $("right"),
-  wrong: $("wrong"), feedbackAnswer: $("feedback-answer"),
+  wrong: $("wrong"), feedbackAnswer: $("feedback-answer"), marks: $("marks"), words: $("words"),
+  wordsPositive: $("words-positive"), wordsNegative: $("words-negative"), meant: $("meant"),
 };
 const number = new Intl.NumberFormat("en");
 
 let config;
-let current = null; // the verdict on show: {label, probability, request_id, text}
+let current = null; // the verdict on show: the API's answer, and the review's text
 let reading = false;
 let retry; // the timer that counts down to another attempt
 
@@ -97,7 +79,7 @@ async function post(path, body) {
 }
 
 async function ask(text) {
-  const response = await post("predict", { review: text });
+  const response = await post("predict", { review: text, explain: true });
   const answer = await response.json().catch(() => ({}));
   if (response.ok && answer.probability >= 0 && answer.probability <= 1) return answer;
   const retryAfterS = Number(response.headers.get("Retry-After")) || SHORTEST_RETRY_S;
@@ -121,9 +103,8 @@ async function read() {
     config.slow_after_ms,
   );
   try {
-    const answer = await ask(text);
-    current = { ...answer, text };
-    showVerdict(answer);
+    current = { ...(await ask(text)), text };
+    showVerdict(current);
   } catch (error) {
     showError(error instanceof Refused ? error : new Refused("failed"));
   } finally {
@@ -149,11 +130,16 @@ function say(state, phrase, detail) {
   page.phrase.textContent = phrase;
   page.detail.textContent = detail;
   page.again.hidden = state !== "error";
+  page.meant.textContent = "";
+  page.words.hidden = true;
+  page.marks.replaceChildren();
   page.feedback.hidden = state !== "verdict" || !config.feedback;
 }
 
-function showVerdict({ label, probability, model_version: version }) {
+function showVerdict({ text, label, probability, model_version: version, words = [] }) {
   say("verdict", inWords(probability), `${percentage(probability)} likely to be ${label}`);
+  showWords(text, words);
+  showWhatWasMeant(text, label);
   page.verdict.dataset.label = label;
   page.scale.style.setProperty("--probability", probability);
   page.version.textContent = `Judged by model version ${version}`;
@@ -161,6 +147,29 @@ function showVerdict({ label, probability, model_version: version }) {
   page.feedbackAnswer.textContent = "";
   page.right.hidden = page.wrong.hidden = false;
   bringIntoView();
+}
+
+function showWords(text, words) {
+  if (words.length === 0) return;
+  page.wordsPositive.textContent = decisive(words, "positive").join(", ") || "none";
+  page.wordsNegative.textContent = decisive(words, "negative").join(", ") || "none";
+  page.words.hidden = false;
+  if (page.review.value === text) {
+    paint(page.marks, text, words);
+    follow();
+  }
+}
+
+function showWhatWasMeant(text, label) {
+  const example = EXAMPLES.find((one) => one.text === text);
+  if (!example) return;
+  page.meant.textContent = example.meant === label
+    ? `Meant to be ${example.meant}: the model got it.`
+    : `Meant to be ${example.meant}: the model was fooled.`;
+}
+
+function follow() {
+  page.marks.scrollTop = page.review.scrollTop;
 }
 
 function showError({ kind, retryAfterS }) {
@@ -195,6 +204,11 @@ function complain(text) {
   if (text) page.review.focus();
 }
 
+function edited() {
+  page.marks.replaceChildren(); // they would stand under other words now
+  count();
+}
+
 function count() {
   const size = sizeOf(page.review.value);
   const left = config.max_review_bytes - size;
@@ -212,27 +226,37 @@ function count() {
 // What was on show moves to the list of earlier ones, newest first.
 function remember() {
   if (current === null) return;
-  const { text, label, probability } = current;
+  const verdict = current;
   current = null;
   const item = document.createElement("li");
   const button = document.createElement("button");
   button.type = "button";
-  button.dataset.label = label;
+  button.dataset.label = verdict.label;
   const words = document.createElement("span");
-  words.textContent = `${inWords(probability)}, ${percentage(probability)}`;
+  words.textContent = `${inWords(verdict.probability)}, ${percentage(verdict.probability)}`;
   const excerpt = document.createElement("q");
-  excerpt.textContent = text.length > 90 ? `${text.slice(0, 90).trimEnd()} …` : text;
+  excerpt.textContent = verdict.text.length > 90 ? `${verdict.text.slice(0, 90).trimEnd()} …` : verdict.text;
   button.append(words, " ", excerpt);
-  button.addEventListener("click", () => { put(text); page.review.focus(); });
+  button.addEventListener("click", () => { if (!reading) takeUp(verdict, item); });
   item.append(button);
   page.earlier.prepend(item);
   while (page.earlier.children.length > HISTORY_LENGTH) page.earlier.lastChild.remove();
   page.history.hidden = false;
 }
 
+function takeUp(verdict, item) {
+  item.remove();
+  remember();
+  page.history.hidden = page.earlier.children.length === 0;
+  put(verdict.text);
+  page.review.focus();
+  current = verdict;
+  showVerdict(verdict);
+}
+
 function put(text) {
   page.review.value = text;
-  count();
+  edited();
 }
 
 async function sendFeedback(wasRight) {
@@ -264,7 +288,8 @@ function offerExamples() {
 
 function listen() {
   page.form.addEventListener("submit", (event) => { event.preventDefault(); read(); });
-  page.review.addEventListener("input", count);
+  page.review.addEventListener("input", edited);
+  page.review.addEventListener("scroll", follow);
   page.review.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); read(); }
   });
@@ -276,6 +301,7 @@ function listen() {
 
 async function start() {
   config = await (await fetch("config.json", { cache: "no-cache" })).json();
+  if (config.model_version) page.version.textContent = `Model version ${config.model_version} is in service`;
   offerExamples();
   count();
   listen();

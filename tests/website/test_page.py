@@ -69,6 +69,72 @@ def test_every_example_fits_within_the_limits(visit: Go) -> None:
     assert len(visitor.served.model.reviews) == number + 1
 
 
+def test_the_words_that_decided_are_marked_where_they_stand(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("\U0001f3ac A good film,\na bad end.\n")
+    visitor.wait_for("verdict")
+    marks = visitor.page.locator("#marks mark")
+    assert [(mark.inner_text(), mark.get_attribute("data-label")) for mark in marks.all()] == [
+        ("good", "positive"),
+        ("bad", "negative"),
+    ]
+    assert [mark.get_attribute("data-strength") for mark in marks.all()] == ["3", "2"]
+    assert visitor.text("words-positive") == "good"
+    assert visitor.text("words-negative") == "bad"
+
+
+def test_a_mark_lies_right_under_its_word(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("some words before it " * 60 + "good" + " and some behind" * 40)
+    visitor.wait_for("verdict")
+    review = visitor.page.get_by_label("Your review")
+    sizes = [
+        visitor.page.evaluate(f"(({{clientWidth, scrollHeight}}) => [clientWidth, scrollHeight])"
+                              f"(document.getElementById('{name}'))")
+        for name in ("review", "marks")
+    ]  # fmt: skip
+    assert sizes[0] == sizes[1]  # so the lines break alike
+    review.evaluate("box => { box.scrollTop = 40; }")
+    visitor.page.wait_for_selector("#marks mark")
+    assert visitor.page.locator("#marks").evaluate("sheet => sheet.scrollTop") == review.evaluate(
+        "box => box.scrollTop"
+    )
+
+
+def test_no_mark_stays_under_words_that_were_changed(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    visitor.page.get_by_label("Your review").press_sequentially("!")
+    assert visitor.page.locator("#marks mark").count() == 0
+
+
+def test_a_verdict_without_words_is_a_verdict(visit: Go) -> None:
+    visitor = visit()
+    visitor.served.model.can_explain = False
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    assert not visitor.page.locator("#words").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("probability", "says"),
+    [(0.9, "Meant to be negative: the model was fooled."), (0.1, "the model got it.")],
+)
+def test_of_a_hard_example_the_page_says_whether_the_model_was_fooled(
+    visit: Go, probability: float, says: str
+) -> None:
+    visitor = visit()
+    visitor.served.model.probability = probability
+    visitor.page.get_by_role("button", name="Sarcasm").click()
+    visitor.wait_for("verdict")
+    assert says in visitor.text("meant")
+    visitor.read("something of one's own")
+    visitor.page.locator("#earlier button").wait_for()
+    visitor.wait_for("verdict")
+    assert visitor.text("meant") == ""
+
+
 def test_what_was_judged_before_is_listed_and_can_be_taken_up_again(visit: Go) -> None:
     visitor = visit()
     for review in ("A good film", "A bad film", "Another good film"):
@@ -79,8 +145,20 @@ def test_what_was_judged_before_is_listed_and_can_be_taken_up_again(visit: Go) -
         "Leans negative, 75 %",
         "Leans positive, 75 %",
     ]
-    earlier.last.click()
-    assert visitor.page.get_by_label("Your review").input_value() == "A good film"
+    earlier.first.click()
+    assert visitor.page.get_by_label("Your review").input_value() == "A bad film"
+    assert visitor.text("phrase") == "Leans negative"
+    assert visitor.page.locator("#marks mark").inner_text() == "bad"
+    assert [text.split("\n")[1] for text in earlier.all_inner_texts()] == [
+        "Another good film",
+        "A good film",
+    ]
+    assert len(visitor.served.model.reviews) == 3
+
+
+def test_which_version_is_in_service_can_be_told_before_anything_is_read(visit: Go) -> None:
+    visitor = visit(model_version="7")
+    assert visitor.text("version") == "Model version 7 is in service"
 
 
 def test_the_counter_follows_and_says_what_is_too_long(visit: Go) -> None:
@@ -145,9 +223,7 @@ def test_a_slow_answer_is_explained_while_it_is_waited_for(visit: Go) -> None:
     visitor = visit(slow_after_ms=1)
     visitor.served.model.is_open.clear()
     visitor.read("A good film")
-    visitor.page.wait_for_function(
-        "document.getElementById('detail').textContent.includes('waking up')"
-    )
+    visitor.page.locator("#detail", has_text="waking up").wait_for()
     visitor.served.model.is_open.set()
     visitor.wait_for("verdict")
     assert "waking" not in visitor.text("detail")
@@ -311,25 +387,44 @@ def test_who_wants_no_motion_gets_none(visit: Go) -> None:
     visitor.wait_for("verdict")
 
 
+def judged(visitor: Visit, example: int, probability: float) -> None:
+    visitor.served.model.probability = probability
+    visitor.page.locator("#examples button").nth(example).click()
+    visitor.wait_for("verdict")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", ["phone", "desktop"])
-def test_screenshots(visit: Go, scheme: str, device: str) -> None:
+def test_every_state_is_kept_as_a_picture(visit: Go, scheme: str, device: str) -> None:
     screen = (PHONE if device == "phone" else {}) | {"color_scheme": scheme}
-    visitor = visit(screen, feedback=True)
+    visitor = visit(screen, feedback=True, slow_after_ms=1, model_version="7")
+    model, page = visitor.served.model, visitor.page
     name = f"{device}-{scheme}"
-    visitor.shoot(f"{name}-idle")
-    visitor.served.model.probability = 0.97
-    visitor.page.locator("#examples button").nth(0).click()
-    visitor.wait_for("verdict")
-    visitor.shoot(f"{name}-positive")
-    for number, probability in ((1, 0.02), (2, 0.34), (3, 0.56)):
-        visitor.served.model.probability = probability
-        visitor.page.locator("#examples button").nth(number).click()
-        visitor.wait_for("verdict")
-        visitor.shoot(f"{name}-verdict-{number}")
-    visitor.served.model.failures = [("ValidationError", "")]
-    visitor.page.get_by_role("button", name="Read it").click()
+    visitor.shoot(f"{name}-1-empty")
+    judged(visitor, 0, 0.97)
+    visitor.shoot(f"{name}-2-positive")
+    judged(visitor, 1, 0.02)
+    visitor.shoot(f"{name}-3-negative")
+    judged(visitor, 2, 0.56)
+    page.get_by_role("button", name="No", exact=True).click()
+    page.wait_for_selector("#feedback-answer:not(:empty)")
+    visitor.shoot(f"{name}-4-fooled-thanked-history")
+    model.is_open.clear()
+    page.get_by_role("button", name="Read it").click()
+    page.locator("#detail", has_text="waking up").wait_for()
+    visitor.shoot(f"{name}-5-slow")
+    model.failures = [("ValidationError", "")]
+    model.is_open.set()
     visitor.wait_for("error")
-    visitor.shoot(f"{name}-error")
-    visitor.page.get_by_label("Your review").fill("much too long " * 1200)
-    visitor.shoot(f"{name}-long")
+    visitor.shoot(f"{name}-6-not-ready")
+    page.route("**/predict", lambda route: route.fulfill(status=429, body="{}"))
+    page.get_by_role("button", name="Read it").click()
+    page.locator("#phrase", has_text="Too many").wait_for()
+    visitor.shoot(f"{name}-7-busy")
+    page.unroute_all()
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Read it").click()
+    page.locator("#phrase", has_text="offline").wait_for()
+    visitor.shoot(f"{name}-8-offline")
+    page.get_by_label("Your review").fill("much too long " * 1200)
+    visitor.shoot(f"{name}-9-too-long")
