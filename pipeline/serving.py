@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.endpoint import Endpoint
 from pipeline.errors import ServeError
 from pipeline.settings import ENDPOINT_NAME
 from pipeline.target import Target
@@ -35,14 +36,19 @@ def application(target: Target, root: Path) -> Any:
     # The functions take boto3's default session and their settings from the environment, as
     # they do in Lambda.
     boto3.DEFAULT_SESSION = target.session
-    os.environ["ENDPOINT_NAME"] = ENDPOINT_NAME
+    os.environ |= {"ENDPOINT_NAME": ENDPOINT_NAME, "FEEDBACK_BUCKET": target.account.bucket}
     functions = str(root / "lambda")
     if functions not in sys.path:
         sys.path.insert(0, functions)
     from predict_api.local import app
     from predict_api.site import Site
 
-    return Site(app, root / "website")
+    def configuration() -> dict[str, Any]:
+        served = Endpoint(target).served()
+        version = str(served.version) if served and served.version else None
+        return {"feedback": True, "model_version": version}
+
+    return Site(app, root / "website", configuration)
 
 
 def serve(target: Target, root: Path, listener: socket.socket) -> None:

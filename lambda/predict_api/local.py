@@ -21,6 +21,7 @@ from predict_api.clients import settings
 from predict_api.errors import SettingsError, TooManyRequests
 from predict_api.logs import logger
 from predict_api.replies import error_reply
+from predict_api.throttle import Throttle
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -38,8 +39,9 @@ MAX_IN_FLIGHT = 64
 class Gateway:
     """An ASGI application that stands where API Gateway stands.
 
-    More than `max_in_flight` requests at a time are refused with 429, as the stage's throttle
-    does on AWS; of a body no more than `kept_bytes` is held in memory.
+    More than `max_in_flight` requests at a time, or more a second than `throttle` lets in, are
+    refused with 429, as on AWS by the function's concurrency and the stage's throttle; of a body no
+    more than `kept_bytes` is held in memory.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Gateway:
         kept_bytes: Callable[[], int],
         max_in_flight: int = MAX_IN_FLIGHT,
         threads: int = THREADS,
+        throttle: Throttle | None = None,
     ) -> None:
         self._handler = handler
         self._kept_bytes = kept_bytes
         self._max_in_flight = max_in_flight
+        self._throttle = throttle or Throttle()
         self._in_flight = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict-api")
 
@@ -59,7 +63,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            if self._in_flight >= self._max_in_flight:
+            if self._in_flight >= self._max_in_flight or not self._throttle.take():
                 await _respond(send, _refuse())
                 return
             self._in_flight += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from predict_api.local import Application, Receive, Scope, Send
 
@@ -16,16 +18,24 @@ CONTENT_TYPES = {
 }
 # Headers that the distribution adds to every file, and no file of the site itself
 HEADERS_FILE = "headers.json"
+CONFIG_PATH = "/config.json"
 
 
 class Site:
     """An ASGI application: a file of the website where there is one, else the API.
 
-    The files are read once, so nothing outside the folder can be asked for.
+    The files are read once, so nothing outside the folder can be asked for. `configuration` is
+    asked for what differs from the site's own config.json here and now.
     """
 
-    def __init__(self, api: Application, folder: Path) -> None:
+    def __init__(
+        self,
+        api: Application,
+        folder: Path,
+        configuration: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._api = api
+        self._configuration = configuration
         self._headers: dict[str, str] = json.loads((folder / HEADERS_FILE).read_text("utf-8"))
         self._files = {
             f"/{path.name}": (CONTENT_TYPES[path.suffix], path.read_bytes())
@@ -40,6 +50,8 @@ class Site:
             await self._api(scope, receive, send)
             return
         content_type, content = self._files[scope["path"]]
+        if scope["path"] == CONFIG_PATH:
+            content = json.dumps(json.loads(content) | dict(self._configuration())).encode()
         headers = {
             "Content-Type": content_type,
             "Content-Length": str(len(content)),

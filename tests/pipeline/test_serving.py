@@ -19,6 +19,7 @@ from pipeline.target import Target
 def application(target: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("ENDPOINT_NAME", "other")
+    monkeypatch.setenv("FEEDBACK_BUCKET", "other")
     from predict_api import clients
 
     clients.settings.cache_clear()
@@ -27,16 +28,26 @@ def application(target: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 
 
 def get(application: Any, path: str) -> tuple[int, str, bytes]:
-    """GET a path of an ASGI application: status, content type, body."""
+    return ask(application, "GET", path)
+
+
+def ask(application: Any, method: str, path: str, body: bytes = b"") -> tuple[int, str, bytes]:
+    """Ask an ASGI application: status, content type, body."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
     asyncio.run(application(scope, receive, send))
     headers = dict(sent[0]["headers"])
     return sent[0]["status"], headers[b"content-type"].decode(), sent[1]["body"]
@@ -54,6 +65,25 @@ def test_the_api_is_beside_it_and_asks_the_target(application: Any, target: Targ
     assert json.loads(body)["api"] == "ok"
     assert boto3.DEFAULT_SESSION is target.session
     assert os.environ["ENDPOINT_NAME"] == "sentiment"
+
+
+def test_feedback_is_kept_in_the_accounts_bucket(application: Any, target: Target) -> None:
+    target.prepare()
+    body = b'{"request_id": "abc", "label": "negative"}'
+    status, _type, _body = ask(application, "POST", "/feedback", body)
+    assert status == 201
+    stored = target.client("s3").get_object(Bucket=target.account.bucket, Key="feedback/abc.json")[
+        "Body"
+    ]
+    assert json.loads(stored.read())["label"] == "negative"
+
+
+def test_the_page_is_told_what_is_served_here(application: Any) -> None:
+    _status, content_type, body = get(application, "/config.json")
+    config = json.loads(body)
+    assert content_type.startswith("application/json")
+    assert (config["feedback"], config["model_version"]) == (True, None)
+    assert config["max_review_bytes"] == 16_000
 
 
 def test_a_free_port_is_found_for_0() -> None:

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from predict_api import app, clients, local
 from predict_api.local import Gateway, to_event
+from predict_api.throttle import Throttle
 
 from tests.predict_api.endpoint_in_memory import EndpointInMemory
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("model")
 LIMIT = 25 * 16384
 
 
-def a_gateway(handler: local.Handler = app.handler, **limits: int) -> Gateway:
+def a_gateway(handler: local.Handler = app.handler, **limits: Any) -> Gateway:
     return Gateway(handler, kept_bytes=lambda: LIMIT, **limits)
 
 
@@ -174,6 +175,18 @@ def test_too_many_at_once_are_told_to_come_back_and_the_others_are_answered() ->
 
     asyncio.run(crowd())
     assert statuses == [429] * 5 + [200] * 2
+
+
+def test_more_a_second_than_the_throttle_lets_in_are_told_to_come_back() -> None:
+    gateway = a_gateway(throttle=Throttle(rate_per_s=1e-6, burst=2))
+    statuses: list[int] = []
+
+    async def one_after_the_other() -> None:
+        for _ in range(5):
+            await _one(gateway, statuses)
+
+    asyncio.run(one_after_the_other())
+    assert statuses == [200, 200, 429, 429, 429]
 
 
 async def _one(gateway: Gateway, statuses: list[int]) -> None:
