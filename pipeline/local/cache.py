@@ -1,4 +1,4 @@
-"""Step caching: when a step need not run again, because one with the same key succeeded.
+"""Step caching: when a step need not run again, because one with the same key succeeded; and why.
 
 The key holds the attributes that SageMaker documents ("Default cache key attributes by pipeline
 step type") and, beyond them, a digest of what lies at the input URIs: a file changed in place is a
@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import ServiceError
@@ -32,11 +33,39 @@ KEY_ATTRIBUTES = {
         "HyperParameters",
         "InputDataConfig",
     ),
+    "Transform": (
+        "DataProcessing",
+        "Environment",
+        "ModelName",
+        "TransformInput",
+    ),
 }
 DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
 )
+EXPLANATION_CHARS = 256
+
+
+@dataclass(frozen=True)
+class Key:
+    """What decides a step's result: the documented attributes and a digest of each input."""
+
+    attributes: Document
+    content: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps([self.attributes, self.content], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the cache has for a step: the step document of an earlier run, or why there is none."""
+
+    step: Document | None
+    explanation: str
 
 
 def duration_s(text: str) -> float:
@@ -52,18 +81,18 @@ def is_enabled(step: Document) -> bool:
     return step["Type"] in KEY_ATTRIBUTES and step.get("CacheConfig", {}).get("Enabled", False)
 
 
-def cache_key(account: Account, step: Document, arguments: Document) -> str:
-    """Digest of everything that decides a step's result."""
+def cache_key(account: Account, step: Document, arguments: Document) -> Key:
+    """The key of a step with its arguments evaluated."""
     attributes = {name: arguments.get(name) for name in KEY_ATTRIBUTES[step["Type"]]}
     uris = sorted(_input_uris(step["Type"], arguments))
-    content = {uri: _content_digest(account, uri) for uri in uris}
-    text = json.dumps([step["Type"], attributes, content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return Key(attributes, {uri: _content_digest(account, uri) for uri in uris})
 
 
 def _input_uris(kind: str, arguments: Document) -> list[str]:
     if kind == "Processing":
         return [item["S3Input"]["S3Uri"] for item in arguments.get("ProcessingInputs", [])]
+    if kind == "Transform":
+        return [arguments["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]]
     return [
         item["DataSource"]["S3DataSource"]["S3Uri"] for item in arguments.get("InputDataConfig", [])
     ]
@@ -79,33 +108,74 @@ def _content_digest(account: Account, uri: str) -> str:
     return digest.hexdigest()
 
 
-def _name(pipeline: str, step: str, key: str) -> str:
-    return f"{pipeline}/{step}/{key}"
-
-
-def look_up(account: Account, pipeline: str, step: Document, key: str) -> Document | None:
-    """What an earlier, unexpired, still complete run of the step left: its step document."""
-    kept = account.store.get("cache", _name(pipeline, step["Name"], key))
+def look_up(account: Account, pipeline: str, step: Document, key: Key) -> Found:
+    """What an earlier, unexpired, still complete run of the step left."""
+    place = f"{pipeline}/{step['Name']}"
+    kept = account.store.get("cache", f"{place}/{key.digest}")
     if kept is None:
-        return None
+        latest = account.store.get("cache", place)
+        return Found(None, _difference(latest, key) if latest else "no earlier run of this step")
+    execution = kept["Step"]["ExecutionArn"].rpartition("/")[2]
     expiry = step["CacheConfig"].get("ExpireAfter")
     if expiry and time.time() - kept["Time"] > duration_s(expiry):
-        return None
+        return Found(None, f"the run in {execution} is older than {expiry}")
     for uri in _output_uris(kept["Step"]["Properties"]):
         bucket, prefix = split_uri(uri)
         if not account.objects.list(bucket, prefix):
-            return None
-    found: Document = kept["Step"]
-    return found
+            return Found(None, f"the output {uri} of {execution} is gone")
+    return Found(kept["Step"], f"same key as in {execution}")
+
+
+def _difference(latest: Document, key: Key) -> str:
+    """Which argument or input is not what it was when the step last succeeded."""
+    before, execution = Key(latest["Attributes"], latest["Content"]), latest["Execution"]
+    path = _first_difference(before.attributes, key.attributes, "")
+    if path:
+        return f"{path} is not what it was in {execution}"
+    changed = [uri for uri in key.content if key.content[uri] != before.content.get(uri)]
+    return (
+        f"the content of {', '.join(changed)} changed since {execution} "
+        "(AWS would not see it: the URI is the same)"
+    )
+
+
+def _first_difference(before: Any, now: Any, path: str) -> str:
+    if before == now:
+        return ""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return _first_difference(before.get(names[0]), now.get(names[0]), f"{path}.{names[0]}")
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        index = next(
+            i for i, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1]
+        )
+        name = _item_name(now[index]) or str(index)
+        return _first_difference(before[index], now[index], f"{path}[{name}]")
+    return path.lstrip(".")
+
+
+def _item_name(item: Any) -> str:
+    """The name of a named thing (`InputName`, `ChannelName`) in a list."""
+    if not isinstance(item, dict):
+        return ""
+    return next((str(value) for key, value in item.items() if key.endswith("Name")), "")
 
 
 def _output_uris(properties: Document) -> list[str]:
     outputs = properties.get("ProcessingOutputConfig", {}).get("Outputs", [])
     model = properties.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-    return [item["S3Output"]["S3Uri"] for item in outputs] + ([model] if model else [])
+    transformed = properties.get("TransformOutput", {}).get("S3OutputPath")
+    single = [uri for uri in (model, transformed) if uri]
+    return [item["S3Output"]["S3Uri"] for item in outputs] + single
 
 
-def remember(account: Account, pipeline: str, key: str, step: Document) -> None:
-    """Keep a step that succeeded."""
-    name = _name(pipeline, step["StepName"], key)
-    account.store.put("cache", name, {"Time": time.time(), "Step": step})
+def remember(account: Account, pipeline: str, key: Key, step: Document) -> None:
+    """Keep a step that succeeded, and its key to explain the next miss."""
+    place = f"{pipeline}/{step['StepName']}"
+    with account.store.transaction():
+        account.store.put("cache", f"{place}/{key.digest}", {"Time": time.time(), "Step": step})
+        account.store.put("cache", place, {
+            "Attributes": key.attributes,
+            "Content": key.content,
+            "Execution": step["ExecutionArn"].rpartition("/")[2],
+        })  # fmt: skip

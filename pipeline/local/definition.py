@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pipeline.local.errors import ServiceError
@@ -14,19 +15,10 @@ from pipeline.local.expressions import (
     referenced_steps,
     references,
 )
+from pipeline.local.supported import EXCEPTION_TYPES, EXECUTION_VARIABLES, STEP_TYPES, unsupported
 
 VERSION = "2020-12-01"
-STEP_TYPES = ("Processing", "Training", "Condition", "RegisterModel", "Model", "Lambda", "Fail")
 STEP_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
-EXECUTION_VARIABLES = (
-    "StartDateTime",
-    "CurrentDateTime",
-    "PipelineName",
-    "PipelineArn",
-    "PipelineExecutionId",
-    "PipelineExecutionArn",
-)
-
 Step = dict[str, Any]
 
 
@@ -57,14 +49,16 @@ def parse(text: str) -> dict[str, Any]:
     names = [step.get("Name", "") for step in steps]
     if not steps:
         raise invalid("the pipeline definition has no Steps")
+    known: set[str] = set()
     for name in names:
         if not STEP_NAME.fullmatch(name):
             raise invalid(f"step name {name!r} is not legal (form: {STEP_NAME.pattern})")
-        if names.count(name) > 1:
+        if name in known:
             raise invalid(f"step name {name} is used twice")
+        known.add(name)
     parameters = {item["Name"] for item in definition.get("Parameters", [])}
     for step in steps:
-        _check_step(step, set(names), parameters)
+        _check_step(step, known, parameters)
     _check_order(definition["Steps"])
     return definition
 
@@ -75,6 +69,9 @@ def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
         raise invalid(
             f"step {step['Name']}: type {step.get('Type')} does not run here (these do: {valid})"
         )
+    for path in unsupported(step):
+        raise invalid(f"step {step['Name']}: {path} does not run in the local account")
+    _check_retry_policies(step)
     if step["Type"] == "Condition":
         for condition in step["Arguments"]["Conditions"]:
             _check_condition(step["Name"], condition)
@@ -83,6 +80,14 @@ def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
             raise invalid(f"step {step['Name']} refers to step {name}, which does not exist")
     for reference in references(own_parts(step)):
         _check_reference(step["Name"], reference, parameters)
+
+
+def _check_retry_policies(step: Step) -> None:
+    for policy in step.get("RetryPolicies", []):
+        for kind in policy.get("ExceptionType", []):
+            if kind not in EXCEPTION_TYPES:
+                valid = ", ".join(EXCEPTION_TYPES)
+                raise invalid(f"step {step['Name']}: no exception type {kind} (valid: {valid})")
 
 
 def _check_condition(step: str, condition: Mapping[str, Any]) -> None:
@@ -123,13 +128,12 @@ def dependencies(step: Step) -> set[str]:
 
 def _check_order(steps: list[Step]) -> None:
     names = {step["Name"] for step in steps}
-    waiting = {step["Name"]: dependencies(step) & names for step in steps}
-    while waiting:
-        ready = [name for name, needed in waiting.items() if not needed & waiting.keys()]
-        if not ready:
-            raise invalid(f"steps depend on each other in a circle: {', '.join(sorted(waiting))}")
-        for name in ready:
-            del waiting[name]
+    order = TopologicalSorter({step["Name"]: dependencies(step) & names for step in steps})
+    try:
+        order.prepare()
+    except CycleError as error:
+        circle = ", ".join(sorted(set(error.args[1])))
+        raise invalid(f"steps depend on each other in a circle: {circle}") from error
     for step in steps:
         if step["Type"] == "Condition":
             _check_order(step["Arguments"].get("IfSteps", []))

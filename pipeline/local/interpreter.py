@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local import cache
-from pipeline.local.definition import dependencies, parameter_values, parse
+from pipeline.local.definition import parameter_values, parse
 from pipeline.local.errors import (
     ExpressionError,
     LocalAccountError,
@@ -24,6 +24,8 @@ from pipeline.local.errors import (
 )
 from pipeline.local.expressions import Scope, condition_holds, evaluate, text
 from pipeline.local.objects import split_uri
+from pipeline.local.schedule import Schedule
+from pipeline.local.selection import selection
 from pipeline.local.steps import RUN_STEP, StepContext
 
 if TYPE_CHECKING:
@@ -40,14 +42,14 @@ def isoformat(seconds: float) -> str:
 class Interpreter:
     """One run of one execution document."""
 
-    def __init__(
-        self, account: Account, execution: Document, *, workers: int | None = None
-    ) -> None:
+    def __init__(self, account: Account, execution: Document) -> None:
         self.account = account
         self.arn: str = execution["PipelineExecutionArn"]
         self.pipeline: str = execution["PipelineName"]
         self.definition = parse(execution["Definition"])
-        self.workers = workers or os.cpu_count() or 1
+        parallelism = execution.get("ParallelismConfiguration") or {}
+        self.workers = parallelism.get("MaxParallelExecutionSteps") or os.cpu_count() or 1
+        self.selection = selection(account, execution, self.definition["Steps"])
         given = {item["Name"]: item["Value"] for item in execution.get("PipelineParameters", [])}
         self.properties: dict[str, Document] = {}
         self.scope = Scope(
@@ -119,17 +121,18 @@ class Interpreter:
 
     def run(self) -> None:
         """Run every step that is to run; raises the StepError of the first that failed."""
-        waiting: dict[str, Document] = {}
-        self._expect(waiting, self.definition["Steps"])
-        finished: set[str] = set()
+        schedule = Schedule()
+        self._expect(schedule, self.definition["Steps"])
         running: dict[Future[None], Document] = {}
         failure: StepError | StepStoppedError | None = None
         with ThreadPoolExecutor(self.workers) as pool:
             while True:
                 if failure is None and self.stopped():
                     failure = StepStoppedError("the execution was stopped")
-                if failure is None:
-                    self._start(waiting, finished, running, pool)
+                while failure is None and len(running) < self.workers and (
+                    step := schedule.take()
+                ):  # fmt: skip
+                    running[pool.submit(self._run_step, step)] = step
                 if not running:
                     break
                 done, _ = wait(running, timeout=STOP_POLL_S, return_when=FIRST_COMPLETED)
@@ -141,29 +144,18 @@ class Interpreter:
                     elif error is not None:
                         raise error
                     else:
-                        finished.add(step["Name"])
-                        self._expect(waiting, self._chosen_branch(step))
+                        schedule.finish(step["Name"])
+                        self._expect(schedule, self._chosen_branch(step))
         if failure:
             raise failure
 
-    def _expect(self, waiting: dict[str, Document], steps: list[Document]) -> None:
-        for step in steps:
-            waiting[step["Name"]] = step
+    def _expect(self, schedule: Schedule, steps: list[Document]) -> None:
+        chosen = self.selection
+        taking_part = [step for step in steps if not chosen or chosen.includes(step["Name"])]
+        schedule.add(taking_part)
+        for step in taking_part:
             for file in step.get("PropertyFiles", []):
                 self.property_files[step["Name"], file["PropertyFileName"]] = file
-
-    def _start(
-        self,
-        waiting: dict[str, Document],
-        finished: set[str],
-        running: dict[Future[None], Document],
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        """Hand every step whose dependencies are met to the pool."""
-        for name, step in list(waiting.items()):
-            if dependencies(step) <= finished and len(running) < self.workers:
-                running[pool.submit(self._run_step, step)] = step
-                del waiting[name]
 
     def _chosen_branch(self, step: Document) -> list[Document]:
         if step["Type"] != "Condition":
@@ -180,6 +172,9 @@ class Interpreter:
         if before and before["StepStatus"] == "Succeeded":  # the execution is a retry
             self.properties[name] = before["Properties"]
             return
+        if self.selection and name in self.selection.reuses:
+            self._lend(step, self.selection.source)
+            return
         self._record(step, StepStatus="Executing", StartTime=time.time(), EndTime=None,
                      FailureReason=None, AttemptCount=1)  # fmt: skip
         try:
@@ -191,15 +186,25 @@ class Interpreter:
             self._record(step, StepStatus="Failed", EndTime=time.time(), FailureReason=str(error))
             raise StepError(f"step {name}: {error}", error.kind) from error
 
+    def _lend(self, step: Document, source: str) -> None:
+        """Take the result of a step that is not selected from the reference execution."""
+        kept = self.account.store.get("step", f"{source}/{step['Name']}") or {}
+        self._record(
+            step,
+            StartTime=time.time(),
+            SelectiveExecutionResult={"SourcePipelineExecutionArn": source},
+        )
+        self._succeed(step, kept["Properties"], kept["Metadata"])
+
     def _attempt(self, step: Document) -> None:
         """Run a step, again and with back-off as its retry policies say."""
-        attempts = 1
+        attempts, started = 1, time.monotonic()
         while True:
             try:
                 return self._execute(step)
             except StepError as error:
                 policy = _policy(step, error.kind)
-                if policy is None or attempts >= policy.get("MaxAttempts", 1):
+                if policy is None or not _may_retry(policy, attempts, time.monotonic() - started):
                     raise
                 pause_s = policy.get("IntervalSeconds", 1) * policy.get("BackoffRate", 2.0) ** (
                     attempts - 1
@@ -216,7 +221,7 @@ class Interpreter:
             time.sleep(min(STOP_POLL_S, max(0.0, until - time.monotonic())))
 
     def _execute(self, step: Document) -> None:
-        name, kind = step["Name"], step["Type"]
+        kind = step["Type"]
         try:
             if kind == "Condition":
                 holds = all(
@@ -228,14 +233,8 @@ class Interpreter:
                 raise StepError(text(evaluate(step["Arguments"]["ErrorMessage"], self.scope)))
             else:
                 arguments = evaluate(step.get("Arguments", {}), self.scope)
-                if self._reuse(step, arguments):
-                    return
-                properties, metadata = RUN_STEP[kind](self._context(step), arguments)
-                if cache.is_enabled(step):
-                    key = cache.cache_key(self.account, step, arguments)
-                    done = self._succeed(step, properties, metadata)
-                    cache.remember(self.account, self.pipeline, key, done)
-                    return
+                self._run(step, arguments)
+                return
         except ExpressionError as error:
             raise StepError(str(error)) from error
         except (StepError, StepStoppedError):
@@ -243,7 +242,22 @@ class Interpreter:
         except (LocalAccountError, OSError) as error:
             raise StepError(str(error)) from error
         self._succeed(step, properties, metadata)
-        self.properties[name] = properties
+
+    def _run(self, step: Document, arguments: Document) -> None:
+        """Reuse an earlier run's result if the step's cache has one, else run the step."""
+        if not cache.is_enabled(step):
+            self._succeed(step, *RUN_STEP[step["Type"]](self._context(step), arguments))
+            return
+        key = cache.cache_key(self.account, step, arguments)
+        found = cache.look_up(self.account, self.pipeline, step, key)
+        self._record(step, CacheExplanation=found.explanation)
+        if kept := found.step:
+            self._record(step, CacheHitResult={"SourcePipelineExecutionArn": kept["ExecutionArn"]})
+            self._succeed(step, kept["Properties"], kept["Metadata"])
+            return
+        context = self._context(step, explanation=found.explanation)
+        done = self._succeed(step, *RUN_STEP[step["Type"]](context, arguments))
+        cache.remember(self.account, self.pipeline, key, done)
 
     def _succeed(self, step: Document, properties: Document, metadata: Document) -> Document:
         self.properties[step["Name"]] = properties
@@ -256,19 +270,7 @@ class Interpreter:
             ExecutionArn=self.arn,
         )
 
-    def _reuse(self, step: Document, arguments: Document) -> bool:
-        """Take an earlier run's result if the step's cache has one."""
-        if not cache.is_enabled(step):
-            return False
-        key = cache.cache_key(self.account, step, arguments)
-        kept = cache.look_up(self.account, self.pipeline, step, key)
-        if kept is None:
-            return False
-        self._record(step, CacheHitResult={"SourcePipelineExecutionArn": kept["ExecutionArn"]})
-        self._succeed(step, kept["Properties"], kept["Metadata"])
-        return True
-
-    def _context(self, step: Document) -> StepContext:
+    def _context(self, step: Document, explanation: str = "") -> StepContext:
         return StepContext(
             account=self.account,
             session=self._session,
@@ -276,6 +278,7 @@ class Interpreter:
             execution_id=self.scope.execution["PipelineExecutionId"],
             stopped=self.stopped,
             announce=lambda metadata: self._record(step, Metadata=metadata),
+            explanation=explanation,
         )
 
 
@@ -286,3 +289,10 @@ def _policy(step: Document, kind: str) -> Document | None:
             found: Document = policy
             return found
     return None
+
+
+def _may_retry(policy: Document, attempts: int, elapsed_s: float) -> bool:
+    """A policy has a number of attempts or a time within which it may try again."""
+    if "MaxAttempts" in policy:
+        return attempts <= int(policy["MaxAttempts"])
+    return elapsed_s < 60 * float(policy.get("ExpireAfterMin", 0))

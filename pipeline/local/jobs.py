@@ -33,6 +33,7 @@ from pipeline.local.containers import (
 from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
 from pipeline.local.objects import split_uri
+from pipeline.local.transform import run_transform
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -238,6 +239,7 @@ def _training_outputs(account: Account, job: Document, folders: Sequence[Path]) 
 RUNNERS: dict[str, Callable[[Account, Document, Stopped], Document]] = {
     "Processing": run_processing,
     "Training": run_training,
+    "Transform": run_transform,
 }
 
 
@@ -245,6 +247,7 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
     """Run a job that was created, keep its state, return its final description."""
     resource = f"{kind.lower()}-job"
     status, seconds = f"{kind}JobStatus", f"{kind}StartTime"
+    ended = f"{kind}EndTime"
 
     def change(**fields: Any) -> Document:
         document = account.store.change(resource, name, lambda job: {**job, **fields})
@@ -256,20 +259,20 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
     try:
         result = RUNNERS[kind](account, job, stopped)
     except StepStoppedError:
-        change(**{status: "Stopped", f"{kind}EndTime": time.time(), "SecondaryStatus": "Stopped"})
+        change(**{status: "Stopped", ended: time.time(), "SecondaryStatus": "Stopped"})
         raise
     except Exception as error:
         known = isinstance(error, LocalAccountError | OSError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         exception_type = getattr(error, "kind", "AlgorithmError")
         late = exception_type == "MaxRuntimeExceeded"  # AWS: such a job is Stopped, not Failed
-        change(**{status: "Stopped" if late else "Failed", f"{kind}EndTime": time.time(),
+        change(**{status: "Stopped" if late else "Failed", ended: time.time(),
                   "SecondaryStatus": "MaxRuntimeExceeded" if late else "Failed",
                   "FailureReason": reason})  # fmt: skip
         raise StepError(reason, exception_type) from error
     finally:
         shutil.rmtree(job_folder(account, name), ignore_errors=True)
-    return change(**{status: "Completed", f"{kind}EndTime": time.time(),
+    return change(**{status: "Completed", ended: time.time(),
                      "SecondaryStatus": "Completed", **result})  # fmt: skip
 
 

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 Result = tuple[Document, Document]
 JOB_NAME_LIMIT = 63
+TAG_PREFIX = "local-account:"
+TAG_CHARS = 256
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step may use. `announce` publishes its metadata while it still runs."""
+    """What a step may use. `announce` publishes its metadata while it still runs.
+
+    `explanation` says why the cache had nothing for it, "" where it was not asked.
+    """
 
     account: Account
     session: boto3.Session
@@ -36,6 +41,7 @@ class StepContext:
     execution_id: str
     stopped: Callable[[], bool]
     announce: Callable[[Document], object]
+    explanation: str = ""
 
     def client(self, service: str) -> Any:
         return self.session.client(service)  # type: ignore[call-overload]
@@ -50,7 +56,31 @@ def _run_job(context: StepContext, kind: str, arguments: Document) -> Result:
         job = create_job(account, kind, {**arguments, f"{kind}JobName": name})
         metadata = {f"{kind}Job": {"Arn": job[f"{kind}JobArn"]}}
         context.announce(metadata)
-        return run_job(account, kind, name, context.stopped), metadata
+        tags = {"cache": context.explanation} if context.explanation else {}
+        _tag(account, job[f"{kind}JobArn"], tags)
+        done = run_job(account, kind, name, context.stopped)
+        _tag(account, job[f"{kind}JobArn"], resource_use(done.get("Usage", [])))
+        return done, metadata
+
+
+def _tag(account: Account, arn: str, values: Document) -> None:
+    """Tell what AWS has no field for, where any client can read it: in the job's tags."""
+    if values:
+        tags = [
+            {"Key": f"{TAG_PREFIX}{key}", "Value": str(value)[:TAG_CHARS]}
+            for key, value in values.items()
+        ]
+        account.call("sagemaker:AddTags", {"ResourceArn": arn, "Tags": tags})
+
+
+def resource_use(usage: list[Document]) -> Document:
+    """CPU seconds of all hosts together, and the largest memory that a process of one had."""
+    if not usage:
+        return {}
+    return {
+        "cpu-seconds": round(sum(item["CpuSeconds"] for item in usage), 2),
+        "peak-memory-mib": max(item["PeakMemoryBytes"] for item in usage) >> 20,
+    }
 
 
 def run_processing(context: StepContext, arguments: Document) -> Result:
@@ -59,6 +89,10 @@ def run_processing(context: StepContext, arguments: Document) -> Result:
 
 def run_training(context: StepContext, arguments: Document) -> Result:
     return _run_job(context, "Training", arguments)
+
+
+def run_transform(context: StepContext, arguments: Document) -> Result:
+    return _run_job(context, "Transform", arguments)
 
 
 def _request(call: Callable[..., Document], **arguments: Any) -> Document:
@@ -129,6 +163,7 @@ def run_lambda(context: StepContext, arguments: Document) -> Result:
 RUN_STEP: dict[str, Callable[[StepContext, Document], Result]] = {
     "Processing": run_processing,
     "Training": run_training,
+    "Transform": run_transform,
     "RegisterModel": run_register_model,
     "Model": run_model,
     "Lambda": run_lambda,

@@ -134,3 +134,26 @@ def list_training_jobs(account: Account, request: Document) -> Document:
 @answers("sagemaker:StopTrainingJob")
 def stop_training_job(account: Account, request: Document) -> Document:
     return _stop(account, "Training", request)
+
+
+@answers("sagemaker:CreateTransformJob")
+def create_transform_job(account: Account, request: Document) -> Document:
+    if account.store.get("model", request["ModelName"]) is None:
+        arn = account.arn("sagemaker", f"model/{request['ModelName']}")
+        raise ServiceError("ValidationException", f'Could not find model "{arn}".')
+    return _create(account, "Transform", request)
+
+
+@answers("sagemaker:DescribeTransformJob")
+def describe_transform_job(account: Account, request: Document) -> Document:
+    return _describe(account, "Transform", request)
+
+
+@answers("sagemaker:ListTransformJobs")
+def list_transform_jobs(account: Account, request: Document) -> Document:
+    return _list(account, "Transform", request)
+
+
+@answers("sagemaker:StopTransformJob")
+def stop_transform_job(account: Account, request: Document) -> Document:
+    return _stop(account, "Transform", request)

@@ -12,6 +12,7 @@ from pipeline.local.errors import ServiceError
 from pipeline.local.objects import split_uri
 from pipeline.local.processes import held, is_alive, start
 from pipeline.local.runner import UNFINISHED, execution_lock, finish
+from pipeline.local.selection import selection
 from pipeline.local.services.listing import page
 from pipeline.local.services.tags import tag
 from pipeline.local.store import Document
@@ -117,12 +118,18 @@ def start_pipeline_execution(account: Account, request: Document) -> Document:
     for known in account.store.every("execution", parent=name) if token else []:
         if known.get("ClientRequestToken") == token:
             return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
+    if request.get("SelectiveExecutionConfig"):
+        definition = parse(pipeline["PipelineDefinition"])
+        probe = {**request, "PipelineName": name, "PipelineExecutionArn": ""}
+        selection(account, probe, definition["Steps"])
     identifier = "".join(secrets.choice(ALPHABET) for _ in range(12))
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     now = time.time()
     document = {
         **request,
         "PipelineName": name,
+        "ParallelismConfiguration": request.get("ParallelismConfiguration")
+        or pipeline.get("ParallelismConfiguration"),
         "PipelineArn": pipeline["PipelineArn"],
         "PipelineExecutionArn": arn,
         "PipelineExecutionDisplayName": request.get(
@@ -247,6 +254,8 @@ def retry_pipeline_execution(account: Account, request: Document) -> Document:
             arn,
             lambda item: {
                 **item,
+                "ParallelismConfiguration": request.get("ParallelismConfiguration")
+                or item.get("ParallelismConfiguration"),
                 "PipelineExecutionStatus": "Executing",
                 "LastModifiedTime": time.time(),
                 "FailureReason": None,

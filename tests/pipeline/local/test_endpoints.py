@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from pipeline.local.endpoints import unpack
 from pipeline.local.errors import LocalAccountError
+from pipeline.local.model_server import unpack
 
 
 def settled(box: Any, name: str = "e") -> dict[str, Any]:
