@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Any, NamedTuple
 
+from model.classic import locate_classic, tokenize_classic
 from model.errors import DataError
 from model.offsets import Token, TracedText
 
@@ -86,7 +87,10 @@ class Preset(NamedTuple):
     locate: Locator
 
 
-PRESETS: Mapping[str, Preset] = {"modern": Preset(tokenize_modern, locate_modern)}
+PRESETS: Mapping[str, Preset] = {
+    "modern": Preset(tokenize_modern, locate_modern),
+    "classic": Preset(tokenize_classic, locate_classic),
+}
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             f"S3 prefix of a table (Text, Sentiment) of rewritten training reviews, or {NONE!r}",
         ),
         Parameter("MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all"),
-        Parameter("TextPreset", "modern", "how text becomes words", ("modern",)),
+        Parameter("TextPreset", "modern", "how text becomes words", ("modern", "classic")),
         Parameter("VocabularySize", 40_000, "words in the dictionary, the most frequent ones"),
         Parameter("MaxReviewLength", 400, "words of a review that the model reads"),
         Parameter("EmbeddingDim", 128, "numbers that stand for a word"),

@@ -100,7 +100,7 @@ def test_a_word_has_a_letter_or_a_digit() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(DataError, match="'fancy'; valid are: modern"):
+    with pytest.raises(DataError, match="'fancy'; valid are: classic, modern"):
         TextSettings("fancy")
 
 
