@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -17,12 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from model.chunks import Chunk, default_processes, encode_chunk, tokenize
+from model.chunks import (
+    CHUNKS_PER_SHARD,
+    TEXTS_SUFFIX,
+    Chunk,
+    Host,
+    default_processes,
+    encode_chunk,
+    tokenize,
+)
 from model.errors import DataError
-from model.files import sha256_of, write_json
+from model.files import sha256_of, write_file, write_json
 from model.labelled import find_table, read_labelled
 from model.reviews import LABELS, Review, check_counts, find_source, limited
-from model.shards import REVIEWS_PER_SHARD, concatenate, shard_name, write_shard
+from model.shards import concatenate, shard_name, write_shard
 from model.text import TextSettings
 from model.vocabulary import INFREQUENT_WORD, Vocabulary, build_vocabulary, merge_counts
 
@@ -66,11 +75,13 @@ def preprocess(
     settings: PreprocessSettings,
     processes: int | None = None,
     counterfactual: Path | None = None,
+    host: Host | None = None,
 ) -> dict[str, Any]:
     """Read `folder`, write `outputs`, return the data report.
 
     The folder `counterfactual` may hold a table of reviews that people rewrote until the label
-    flipped; they are training text of their own split.
+    flipped; they are training text of their own split. Of several hosts each writes its share of
+    the shards, and the first one dictionary and report; together they write what one would.
 
     Raises DataError or ArchiveError, before anything is written, for data that cannot be used.
     """
@@ -88,7 +99,8 @@ def preprocess(
         original = limited(source.reviews(), settings.max_reviews)
         reviews = _counted(chain(original, _rewritten(table)), counts)
         workers = default_processes(source.size_bytes()) if processes is None else processes
-        chunks, words = _collect(tokenize(reviews, settings.text, Path(scratch), workers))
+        host = host or Host()
+        chunks, words = _collect(tokenize(reviews, settings.text, Path(scratch), workers, host))
         check_counts(counts, source.path.name)
         vocabulary = build_vocabulary(words, settings.vocabulary_size, settings.text)
         report = {
@@ -98,8 +110,17 @@ def preprocess(
             "counterfactual": {"sha256": sha256_of(table) if table else "none"},
             "text": {"preset": settings.text.preset},
             "vocabulary": {"words": len(vocabulary.words), "sha256": vocabulary.sha256},
+            "hosts": host.count,
         }
-        return _write(outputs, chunks, vocabulary, counts, report, started)
+        with _nothing_half_written() as written:
+            splits = _write_splits(outputs, chunks, vocabulary, counts, host, written)
+            seconds = time.perf_counter() - started
+            speed = counts.total() / seconds
+            timing = {"seconds": round(seconds, 2), "reviews_per_second": round(speed, 1)}
+            report |= {"splits": splits, **timing}
+            if host.number == 0:
+                _write_summary(outputs, vocabulary, report, written)
+        return report
 
 
 def _rewritten(table: Path | None) -> Iterator[Review]:
@@ -130,74 +151,90 @@ def _collect(chunks: Iterable[Chunk]) -> tuple[dict[str, list[Chunk]], Counter[s
     return by_split, words
 
 
-def _write(
-    outputs: PreprocessOutputs,
-    chunks: dict[str, list[Chunk]],
-    vocabulary: Vocabulary,
-    counts: Counter[tuple[str, int]],
-    report: dict[str, Any],
-    started: float,
-) -> dict[str, Any]:
+@contextmanager
+def _nothing_half_written() -> Iterator[list[Path]]:
+    """A list for the files that are written; they are deleted should something go wrong."""
     written: list[Path] = []
     try:
-        splits: dict[str, Any] = {}
-        for split in SPLITS:
-            outputs.of(split).mkdir(parents=True, exist_ok=True)
-            statistics = _write_split(outputs.of(split), split, chunks[split], vocabulary, written)
-            classes = {name: counts[split, label] for name, label in LABELS.items()}
-            splits[split] = statistics | ({} if split == "unlabelled" else {"classes": classes})
-        for folder, name in ((outputs.vocabulary, "vocabulary"), (outputs.report, "data_report")):
-            folder.mkdir(parents=True, exist_ok=True)
-            written.append(folder / f"{name}.json")
-        vocabulary.save(outputs.vocabulary / "vocabulary.json")
-        total = sum(counts.values())
-        seconds = time.perf_counter() - started
-        timing = {"seconds": round(seconds, 2), "reviews_per_second": round(total / seconds, 1)}
-        report |= {"splits": splits, **timing}
-        write_json(outputs.report / "data_report.json", report)
+        yield written
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
         raise
-    return report
+
+
+def _write_summary(
+    outputs: PreprocessOutputs, vocabulary: Vocabulary, report: dict[str, Any], written: list[Path]
+) -> None:
+    for folder, name in ((outputs.vocabulary, "vocabulary"), (outputs.report, "data_report")):
+        folder.mkdir(parents=True, exist_ok=True)
+        written.append(folder / f"{name}.json")
+    vocabulary.save(outputs.vocabulary / "vocabulary.json")
+    write_json(outputs.report / "data_report.json", report)
+
+
+def _write_splits(
+    outputs: PreprocessOutputs,
+    chunks: dict[str, list[Chunk]],
+    vocabulary: Vocabulary,
+    counts: Counter[tuple[str, int]],
+    host: Host,
+    written: list[Path],
+) -> dict[str, Any]:
+    """Write this host's shards; what the report says of each split."""
+    splits: dict[str, Any] = {}
+    for split in SPLITS:
+        outputs.of(split).mkdir(parents=True, exist_ok=True)
+        measured = _write_split(outputs.of(split), split, chunks[split], vocabulary, host, written)
+        classes = {name: counts[split, label] for name, label in LABELS.items()}
+        splits[split] = {
+            "reviews": sum(chunk.reviews for chunk in chunks[split]),
+            **({} if split == "unlabelled" else {"classes": classes}),
+            **measured,
+        }
+    return splits
 
 
 def _write_split(
-    folder: Path, split: str, chunks: list[Chunk], vocabulary: Vocabulary, written: list[Path]
+    folder: Path,
+    split: str,
+    chunks: list[Chunk],
+    vocabulary: Vocabulary,
+    host: Host,
+    written: list[Path],
 ) -> dict[str, Any]:
     lengths: list[Any] = []
     infrequent = 0
-    groups = _grouped(chunks)
-    for number, group in enumerate(groups):
-        reviews = concatenate([encode_chunk(chunk, vocabulary) for chunk in group])
-        path = folder / shard_name(split, number, len(groups))
-        written.append(path)
+    # a split without reviews has one empty shard: SageMaker refuses a channel with nothing in it
+    shards = [
+        chunks[start : start + CHUNKS_PER_SHARD]
+        for start in range(0, max(1, len(chunks)), CHUNKS_PER_SHARD)
+    ]
+    for number, shard in enumerate(shards):
+        if not host.owns(number):
+            continue
+        reviews = concatenate([encode_chunk(chunk, vocabulary) for chunk in shard])
+        path = folder / shard_name(split, number, len(shards))
+        written += path, path.with_suffix(TEXTS_SUFFIX)
         write_shard(path, reviews, vocabulary.sha256)
+        if split == "test":
+            _write_texts(path.with_suffix(TEXTS_SUFFIX), shard)
         lengths.append(reviews.lengths)
         infrequent += int((reviews.tokens == INFREQUENT_WORD).sum())
     return _statistics(np.concatenate([np.empty(0, np.int64), *lengths]), infrequent)
 
 
-def _grouped(chunks: list[Chunk]) -> list[list[Chunk]]:
-    """Chunks of one shard each; a split without reviews has one shard without chunks.
-
-    It must not leave an empty folder: SageMaker refuses a channel with nothing in it.
-    """
-    groups: list[list[Chunk]] = [[]]
-    room = REVIEWS_PER_SHARD
-    for chunk in chunks:
-        if chunk.reviews > room:
-            groups.append([])
-            room = REVIEWS_PER_SHARD
-        groups[-1].append(chunk)
-        room -= chunk.reviews
-    return groups
+def _write_texts(path: Path, chunks: list[Chunk]) -> None:
+    """The reviews of a shard as they were written, a JSON string a line."""
+    texts = (chunk.path.with_suffix(TEXTS_SUFFIX).read_bytes() for chunk in chunks if chunk.path)
+    write_file(path, b"".join(texts))
 
 
 def _statistics(lengths: Any, infrequent: int) -> dict[str, Any]:
+    """`measured` is the number of reviews that the figures are of: this host's."""
     tokens = int(lengths.sum())
     statistics: dict[str, Any] = {
-        "reviews": len(lengths),
+        "measured": len(lengths),
         "tokens": tokens,
         "out_of_vocabulary_rate": round(infrequent / tokens, 6) if tokens else 0.0,
     }

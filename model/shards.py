@@ -13,7 +13,6 @@ from model.files import write_file
 from model.tensors import Array, read_tensors, tensor_bytes
 
 FORMAT = "1"
-REVIEWS_PER_SHARD = 8192
 _NAME = re.compile(r"([a-z]+)-(\d{5})-of-(\d{5})\.safetensors")
 
 

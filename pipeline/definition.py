@@ -120,6 +120,7 @@ def _preprocess_step(context: Context) -> tuple[ProcessingStep, PropertyFile]:
     arguments: list[Any] = [
         *("--input", f"{PROCESSING}/input/raw"),
         *("--counterfactual-input", f"{PROCESSING}/input/counterfactual"),
+        *("--resource-config", "/opt/ml/config/resourceconfig.json"),
     ]
     for name in names:
         arguments += [f"--{name}", f"{PROCESSING}/output/{name}"]
@@ -134,6 +135,9 @@ def _preprocess_step(context: Context) -> tuple[ProcessingStep, PropertyFile]:
         ],
         outputs=[output_to(context, "Preprocess", name) for name in names],
         arguments=arguments,
+        # Every host is given all of the data: sharding by S3 key would give an archive, one key,
+        # to one host and nothing to the others, and each host needs all training text.
+        instance_count=context.parameters["ProcessingInstanceCount"],
         property_file=report,
         description="Encodes the reviews; builds the dictionary from the training text only.",
     )

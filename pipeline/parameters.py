@@ -119,6 +119,9 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             ("PendingManualApproval", "Approved", "Rejected"),
         ),
         Parameter("ProcessingInstanceType", "ml.m5.xlarge", "machine of Preprocess and Evaluate"),
+        Parameter(
+            "ProcessingInstanceCount", 1, "machines of Preprocess, each with all of the data"
+        ),
         Parameter("TrainingInstanceType", "ml.c5.2xlarge", "machine of Train"),
         Parameter("TrainingInstanceCount", 1, "machines of Train"),
         Parameter("TrainingImageUri", training_image, "image of Train"),

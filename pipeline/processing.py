@@ -86,6 +86,7 @@ def processing_step(
     inputs: list[ProcessingInput],
     outputs: list[ProcessingOutput],
     arguments: list[Any],
+    instance_count: Any = 1,
     property_file: PropertyFile,
     description: str,
 ) -> ProcessingStep:
@@ -94,7 +95,7 @@ def processing_step(
         image_uri=images.training_image(context.account.region, "ml.m5.xlarge"),
         command=["python3"],
         role=context.account.role_arn,
-        instance_count=1,
+        instance_count=instance_count,
         instance_type=context.parameters["ProcessingInstanceType"],
         base_job_name=f"{PIPELINE_NAME}-{job}",
         max_runtime_in_seconds=MAX_RUNTIME_S,

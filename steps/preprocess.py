@@ -5,6 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.chunks import Host
+from model.errors import DataError
+from model.files import read_json
 from model.jobs import run_job
 from model.preprocessing import SPLITS, PreprocessOutputs, PreprocessSettings, preprocess
 from model.text import TextSettings
@@ -27,6 +30,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--expected-sha256", default=ANY_DATA, help=f"of the archive, or {ANY_DATA}"
     )
+    parser.add_argument(
+        "--resource-config",
+        type=Path,
+        default=Path("/opt/ml/config/resourceconfig.json"),
+        help="names this host and those that share the work; none where it is absent",
+    )
     parser.add_argument("--max-reviews", type=int, default=0, help="of each split; 0 is all")
     return parser.parse_args(arguments)
 
@@ -41,13 +50,31 @@ def run(options: argparse.Namespace) -> None:
         expected_sha256="" if options.expected_sha256 == ANY_DATA else options.expected_sha256,
     )
     report = preprocess(
-        options.input, outputs, settings, counterfactual=options.counterfactual_input
+        options.input,
+        outputs,
+        settings,
+        counterfactual=options.counterfactual_input,
+        host=this_host(options.resource_config),
     )
     counts = ", ".join(f"{name} {split['reviews']}" for name, split in report["splits"].items())
     print(
         f"reviews: {counts}; dictionary: {report['vocabulary']['words']} words;"
         f" {report['seconds']} s, {report['reviews_per_second']:.0f} reviews/s"
     )
+
+
+def this_host(resource_config: Path) -> Host:
+    """Raises DataError for a file that does not name this host among all hosts."""
+    if not resource_config.exists():
+        return Host()
+    value = read_json(resource_config)
+    try:
+        hosts = sorted(value["hosts"])
+        return Host(hosts.index(value["current_host"]), len(hosts))
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            f'{resource_config}: must be of the form {{"current_host": "algo-1", "hosts": [...]}}'
+        ) from None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from model import chunks
+from model.chunks import Host
 from model.errors import ArchiveError, DataError
 from model.files import sha256_of
 from model.labelled import find_table
@@ -20,11 +21,15 @@ def outputs(folder: Path) -> PreprocessOutputs:
 
 
 def run(
-    source: Path, target: Path, counterfactual: Path | None = None, **settings: Any
+    source: Path,
+    target: Path,
+    counterfactual: Path | None = None,
+    host: Host | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     processes = settings.pop("processes", 1)
     made = PreprocessSettings(**settings)
-    return preprocess(source, outputs(target), made, processes, counterfactual)
+    return preprocess(source, outputs(target), made, processes, counterfactual, host)
 
 
 def read(folder: Path, split: str) -> Reviews:
@@ -165,11 +170,53 @@ def test_many_reviews_are_spread_over_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_REVIEWS", 4)
-    monkeypatch.setattr("model.preprocessing.REVIEWS_PER_SHARD", 8)
+    monkeypatch.setattr("model.preprocessing.CHUNKS_PER_SHARD", 2)
     run(write_archive(tmp_path / "in", corpus(12)), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == [
         f"train-0000{number}-of-00003.safetensors" for number in range(3)
     ]
+
+
+@pytest.mark.parametrize(("hosts", "processes"), [(2, 1), (3, 2)])
+def test_hosts_write_together_what_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: int, processes: int
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_REVIEWS", 4)
+    for module in ("model.chunks", "model.preprocessing"):
+        monkeypatch.setattr(f"{module}.CHUNKS_PER_SHARD", 2)
+    source = write_archive(tmp_path / "in", corpus(16, unlabelled=19))
+    table = write_table(tmp_path / "table", "Negative\tquagga quagga\n")
+    whole = run(source, tmp_path / "one", table)
+    for number in range(hosts):
+        part = run(source, tmp_path / "all", table, Host(number, hosts), processes=processes)
+        run(source, tmp_path / f"only-{number}", table, Host(number, hosts))
+        assert part["vocabulary"] == whole["vocabulary"]
+    assert content(tmp_path / "all") == content(tmp_path / "one")
+    shares = [set(content(tmp_path / f"only-{number}")) for number in range(hosts)]
+    assert not set.intersection(*shares)
+    assert all(shares)
+
+
+def test_the_first_host_says_how_many_reviews_its_figures_are_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_REVIEWS", 4)
+    for module in ("model.chunks", "model.preprocessing"):
+        monkeypatch.setattr(f"{module}.CHUNKS_PER_SHARD", 1)
+    report = run(write_archive(tmp_path / "in", corpus(6)), tmp_path / "out", host=Host(0, 2))
+    assert report["hosts"] == 2
+    assert report["splits"]["test"]["reviews"] == 12
+    assert report["splits"]["test"]["measured"] == 8
+
+
+def test_test_reviews_are_kept_as_they_were_written(tmp_path: Path) -> None:
+    files = corpus(4) | {"top/test/pos/99_9.txt": "A <b>line</b>\nand \u2028 more".encode()}
+    run(write_archive(tmp_path / "in", files), tmp_path / "out")
+    lines = (tmp_path / "out/test/test-00000-of-00001.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        data.decode() for name, data in files.items() if "/test/" in name
+    ]
+    assert not list((tmp_path / "out/train").glob("*.jsonl"))
 
 
 def test_fewer_reviews_can_be_asked_for(tmp_path: Path) -> None:

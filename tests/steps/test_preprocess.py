@@ -23,6 +23,7 @@ def test_reviews_become_shards_dictionary_and_report(
     assert files == [
         "counterfactual-00000-of-00001.safetensors",
         "data_report.json",
+        "test-00000-of-00001.jsonl",
         "test-00000-of-00001.safetensors",
         "train-00000-of-00001.safetensors",
         "unlabelled-00000-of-00001.safetensors",
@@ -62,6 +63,27 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_a_missing_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path / "none", tmp_path / "out")) == 1
     assert "none: no such folder" in capsys.readouterr().err
+
+
+def test_hosts_share_the_work_as_the_resource_config_says(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "in", corpus(4))
+    config = tmp_path / "resourceconfig.json"
+    for host in ("algo-2", "algo-1"):
+        config.write_text(json.dumps({"current_host": host, "hosts": ["algo-1", "algo-2"]}))
+        assert main(arguments(source, tmp_path / host, "--resource-config", str(config))) == 0
+    assert (tmp_path / "algo-1/vocabulary/vocabulary.json").is_file()
+    assert not list((tmp_path / "algo-2").rglob("*.*"))
+
+
+@pytest.mark.parametrize("config", ["{}", '{"current_host": "algo-3", "hosts": ["algo-1"]}', "[]"])
+def test_a_resource_config_of_another_form_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    path = tmp_path / "resourceconfig.json"
+    path.write_text(config)
+    source = write_archive(tmp_path / "in", corpus(3))
+    assert main(arguments(source, tmp_path / "out", "--resource-config", str(path))) == 1
+    assert "resourceconfig.json: must be of the form" in capsys.readouterr().err
 
 
 def test_wrong_usage_exits_2() -> None:
