@@ -4,12 +4,13 @@ SHELL := /bin/bash
 DATA ?=
 PORT ?= 8000
 RUN_ARGS ?=
+ARTIFACT ?=
 PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
-.PHONY: help setup run serve test lint lock clean
+.PHONY: help setup run serve test lint bench-serve lock clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 .venv/ready: requirements/base.lock requirements/torch.lock requirements/cuda.lock requirements/install.sh
 	@requirements/install.sh
@@ -30,6 +31,9 @@ lint: setup  ## style and types
 
 test: lint  ## style, types and every test, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+bench-serve: setup  ## how fast a review is judged, beside the ancestor's method; ARTIFACT=a model directory
+	@.venv/bin/python -m benchmarks.serve $(if $(ARTIFACT),--artifact "$(ARTIFACT)")
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py

@@ -71,6 +71,10 @@ class Client(asyncio.Protocol):
         if self._answer and not self._answer.done():
             self._answer.set_exception(ConnectionResetError())
 
+    def close(self) -> None:
+        if self.transport:
+            self.transport.close()
+
     async def ask(self, request: bytes) -> bytes:
         """The head of the answer. Raises OSError when the connection breaks."""
         if self.transport is None:
@@ -118,9 +122,11 @@ async def load(
             if client.transport is None:
                 client = await connect(port)
             await _ask(client, requests[number % len(requests)], answers)
+        client.close()
 
     await asyncio.gather(*(run() for _ in range(clients)))
     answers.wall_s = time.perf_counter() - started
+    await asyncio.sleep(0)  # the connections end in the loop's next round
     return answers
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_the_page_is_told_what_is_served_here(application: Any) -> None:
 def test_a_free_port_is_found_for_0() -> None:
     with serving.bind("127.0.0.1", 0) as listener:
         assert listener.getsockname()[1] > 0
+
+
+def test_a_small_answer_does_not_wait_for_an_acknowledgement() -> None:
+    with serving.bind("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_in_use_is_refused() -> None:
