@@ -7,7 +7,10 @@ RUN_ARGS ?=
 ARTIFACT ?=
 PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
-.PHONY: help setup run serve test lint bench-serve lock clean
+# Tools whose pins clash with ours: an environment each.
+TOOLS := awscli
+
+.PHONY: help setup run serve test lint bench-serve bench-local soak lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -15,6 +18,11 @@ help:  ## this list
 .venv/ready: requirements/base.lock requirements/torch.lock requirements/cuda.lock requirements/install.sh
 	@requirements/install.sh
 	@touch .venv/ready
+
+.tools/%/ready: requirements/tools/%.lock
+	@python3 -m venv .tools/$*
+	@.tools/$*/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
+	@touch $@
 
 setup: .venv/ready  ## make .venv from the lock files, once
 
@@ -29,7 +37,7 @@ lint: setup  ## style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy $(PACKAGES)
 
-test: lint  ## style, types and every test, with coverage
+test: lint $(TOOLS:%=.tools/%/ready)  ## style, types and every test, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 bench-serve: setup  ## how fast a review is judged, beside the ancestor's method; ARTIFACT=a model directory
@@ -39,4 +47,4 @@ lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py
 
 clean:  ## delete .venv and everything that was made; not .sentiment, which holds your runs
-	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage test-output
+	@rm -rf .venv .tools build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage test-output

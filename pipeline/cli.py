@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import commands
+from pipeline.account_commands import add_account
+from pipeline.control import add_control
 from pipeline.errors import SentimentError
 from pipeline.parameters import declare
 from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings
@@ -94,8 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(adder)
     _add_watching(adder)
+    add_control(adder, _command)
     _add_registry(adder)
     _add_asking(adder)
+    add_account(adder, _command)
     return parser
 
 

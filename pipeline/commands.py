@@ -88,11 +88,14 @@ def status(options: Namespace, settings: Settings) -> int:
     known = Executions(target)
     execution = known.find(options.execution)
     steps = known.steps(execution.arn)
+    notes = {step.name: known.notes(step) for step in steps}
     rows = [
         {
             "step": step.name,
             "status": state(step),
             "seconds": round(step.seconds, 1),
+            "cpu_s": notes[step.name].get("cpu-seconds", ""),
+            "memory_mib": notes[step.name].get("peak-memory-mib", ""),
             "result": step.reason or outcome(target, step),
             "log": step.log.place if step.log else "",
         }
@@ -106,13 +109,19 @@ def status(options: Namespace, settings: Settings) -> int:
                 "seconds": execution.seconds,
                 "reason": execution.reason,
                 "parameters": known.parameters(execution.arn),
-                "steps": rows,
+                "steps": [
+                    {**row, "cache": notes[row["step"]].get("cache", "")}  # type: ignore[index]
+                    for row in rows
+                ],
             }
         )
         return 0
     print(f"execution {execution.id}: {execution.status}, {execution.seconds or 0:.1f} s")
     if rows:
         print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
+    for step in steps:
+        if (why := notes[step.name].get("cache")) and not step.cached_from:
+            print(f"{step.name} was not taken from the cache: {why}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from pipeline.target import Target
 
 RUNNING = frozenset({"Executing", "Stopping"})
 SHOWN_IDS = 5
+NOTE_PREFIX = "local-account:"
 
 # Metadata key of a step → the log group of what it ran.
 _JOB_GROUPS = {
     "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
     "TrainingJob": "/aws/sagemaker/TrainingJobs",
+    "TransformJob": "/aws/sagemaker/TransformJobs",
 }
 
 
@@ -163,6 +166,30 @@ class Executions:
                 return
             time.sleep(self._target.poll_s)
 
+    def stop(self, arn: str) -> None:
+        """Ask an execution to stop; what runs is given time to end."""
+        self._sagemaker.stop_pipeline_execution(
+            PipelineExecutionArn=arn, ClientRequestToken=_token()
+        )
+
+    def retry(self, arn: str) -> None:
+        """Go on with an execution from the step that failed or was stopped."""
+        self._sagemaker.retry_pipeline_execution(
+            PipelineExecutionArn=arn, ClientRequestToken=_token()
+        )
+
+    def notes(self, step: Step) -> dict[str, str]:
+        """What the account noted in the tags of the step's job: the cache's reason, its use."""
+        for key in _JOB_GROUPS:
+            if key in step.metadata:
+                tags = self._sagemaker.list_tags(ResourceArn=step.metadata[key]["Arn"])["Tags"]
+                return {
+                    tag["Key"].removeprefix(NOTE_PREFIX): tag["Value"]
+                    for tag in tags
+                    if tag["Key"].startswith(NOTE_PREFIX)
+                }
+        return {}
+
     def log_lines(self, log: Log) -> Iterator[str]:
         """What a step printed, line by line."""
         logs = self._target.client("logs")
@@ -241,3 +268,8 @@ def _seconds(started: datetime | None, ended: datetime | None) -> float:
 
 def _is_missing(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in {"ResourceNotFound", "ResourceNotFoundException"}
+
+
+def _token() -> str:
+    """A fresh token: AWS wants 32 characters or more of a request that must not run twice."""
+    return uuid.uuid4().hex

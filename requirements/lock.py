@@ -2,6 +2,7 @@
 
 - `base.lock`: everything but torch, pinned, with hashes, for every platform and Python >= 3.11.
 - `torch.lock`: torch, the default wheels and the CPU build.
+- `tools/X.lock`: tools that have an environment of their own, from `tools/X.in`.
 - `cuda.lock`: what the default Linux wheel of torch needs besides (about 4 GB). The set-up installs
   it only where that wheel was installed; a CPU build of torch needs none of it.
 
@@ -21,10 +22,10 @@ CUDA = re.compile(r"(nvidia|cuda|triton)(-|==)")
 CPU_WHEELS = ("sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)
 
 
-def compiled() -> list[str]:
+def compiled(source: str) -> list[str]:
     """The pinned packages, one text each with its hashes."""
     command = (
-        "uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 "
+        f"uv pip compile {source} --universal --python-version 3.11 "
         "--generate-hashes --no-annotate --no-header --quiet"
     )
     result = subprocess.run(  # noqa: S603 - a fixed command
@@ -40,13 +41,17 @@ def with_cpu_wheels(package: str) -> str:
 
 def main() -> None:
     locks: dict[str, list[str]] = {"base": [], "torch": [], "cuda": []}
-    for package in compiled():
+    for package in compiled("pyproject.toml --extra dev"):
         torch = package.startswith("torch==")
         name = "torch" if torch else "cuda" if CUDA.match(package) else "base"
         locks[name].append(with_cpu_wheels(package) if torch else package)
     for name, packages in locks.items():
         (HERE / f"{name}.lock").write_text("\n".join(packages) + "\n")
         print(f"{name}.lock: {len(packages)} packages")
+    for wanted in sorted((HERE / "tools").glob("*.in")):
+        packages = compiled(str(wanted.relative_to(HERE.parent)))
+        wanted.with_suffix(".lock").write_text("\n".join(packages) + "\n")
+        print(f"tools/{wanted.stem}.lock: {len(packages)} packages")
 
 
 if __name__ == "__main__":

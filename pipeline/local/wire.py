@@ -1,0 +1,66 @@
+"""Request bodies as SDKs send them to S3: `aws-chunked` framing and checksums.
+
+Source: Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring
+Payload in Multiple Chunks" and "Checking object integrity". Signatures are not checked: the account
+listens to this machine alone, and its keys are nobody's.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
+
+from pipeline.local.errors import ServiceError
+
+CHECKSUMS = {"crc32": Crc32Checksum, "sha1": Sha1Checksum, "sha256": Sha256Checksum}
+PREFIX = "x-amz-checksum-"
+
+
+def decode_body(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The bytes that were meant, unframed and checked against the checksums that came with them.
+
+    Raises ServiceError (`IncompleteBody`, `BadDigest`) for a body that is not what was sent.
+    """
+    lowered = {name.lower(): value for name, value in headers.items()}
+    chunked = "aws-chunked" in lowered.get("content-encoding", "") or lowered.get(
+        "x-amz-content-sha256", ""
+    ).startswith("STREAMING-")
+    if chunked:
+        body, trailers = _unframe(body)
+        lowered |= trailers
+        length = lowered.get("x-amz-decoded-content-length")
+        if length is not None and int(length) != len(body):
+            raise ServiceError("IncompleteBody", f"{len(body)} bytes came of {length}")
+    for name, checksum in CHECKSUMS.items():
+        wanted = lowered.get(f"{PREFIX}{name}")
+        if wanted is None:
+            continue
+        digest = checksum()
+        digest.update(body)
+        if base64.b64encode(digest.digest()).decode() != wanted:
+            raise ServiceError("BadDigest", f"The {name} you specified did not match what came")
+    return body
+
+
+def _unframe(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """Data and trailing headers of `size[;signature]\\r\\n data \\r\\n … 0 \\r\\n trailers`."""
+    parts, position = [], 0
+    try:
+        while True:
+            end = body.index(b"\r\n", position)
+            size = int(body[position:end].partition(b";")[0], 16)
+            position = end + 2
+            if size == 0:
+                break
+            parts.append(body[position : position + size])
+            position += size
+            if body[position : position + 2] != b"\r\n":
+                raise ValueError("a chunk does not end where it said")
+            position += 2
+    except ValueError as error:
+        raise ServiceError("IncompleteBody", f"not aws-chunked: {error}") from error
+    lines = (line.partition(b":") for line in body[position:].split(b"\r\n") if b":" in line)
+    trailers = {name.strip().decode().lower(): value.strip().decode() for name, _, value in lines}
+    return b"".join(parts), trailers

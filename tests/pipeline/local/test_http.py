@@ -1,0 +1,246 @@
+"""The account over HTTP: boto3 and the real AWS CLI as clients that know nothing of us."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from pipeline.local.errors import ServiceError
+from pipeline.local.http_api import HOST, bind
+from pipeline.local.wire import decode_body
+from tests.pipeline.local.steps import SCRIPT, gate, processing
+
+AWS = Path(__file__).parents[3] / ".tools/awscli/bin/aws"
+SIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=0"
+
+
+@pytest.fixture
+def port(box: Any) -> Iterator[int]:
+    server = bind(box.account, 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def remote(port: int) -> Any:
+    """A plain boto3 session's clients, pointed at the server."""
+
+    def client(service: str) -> Any:
+        return boto3.Session("key", "secret", region_name="us-east-1").client(  # type: ignore[call-overload]
+            service, endpoint_url=f"http://{HOST}:{port}"
+        )
+
+    return client
+
+
+def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(HOST, port)
+    connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def test_objects_travel_with_metadata_ranges_and_in_parts(remote: Any, tmp_path: Path) -> None:
+    s3 = remote("s3")
+    s3.create_bucket(Bucket="b")
+    s3.put_object(Bucket="b", Key="a b+ü/x", Body=b"hello", Metadata={"kind": "greeting"})
+    answer = s3.get_object(Bucket="b", Key="a b+ü/x", Range="bytes=1-3")
+    assert (answer["Body"].read(), answer["Metadata"]) == (b"ell", {"kind": "greeting"})
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+    s3.copy_object(Bucket="b", Key="copy", CopySource={"Bucket": "b", "Key": "a b+ü/x"})
+    assert s3.head_object(Bucket="b", Key="copy")["ContentLength"] == 5
+    large = os.urandom(9 << 20)
+    (tmp_path / "large").write_bytes(large)
+    s3.upload_file(str(tmp_path / "large"), "b", "large")
+    s3.download_file("b", "large", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == large
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket="b", PaginationConfig={"PageSize": 1}
+    )
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    assert keys == ["a b+ü/x", "copy", "large"]
+    s3.delete_objects(Bucket="b", Delete={"Objects": [{"Key": key} for key in keys]})
+    assert s3.list_objects_v2(Bucket="b")["KeyCount"] == 0
+
+
+def test_a_presigned_url_needs_no_client(remote: Any, port: int) -> None:
+    s3 = remote("s3")
+    s3.create_bucket(Bucket="b")
+    s3.put_object(Bucket="b", Key="k", Body=b"hello")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+    assert ask(port, "GET", url.partition(str(port))[2]) == (200, b"hello")
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "code", "status"),
+    [
+        ("s3", "get_object", {"Bucket": "b", "Key": "k"}, "NoSuchBucket", 404),
+        ("s3", "head_object", {"Bucket": "b", "Key": "k"}, "404", 404),
+        ("sagemaker", "describe_pipeline", {"PipelineName": "p"}, "ResourceNotFound", 400),
+        ("sagemaker", "describe_model", {"ModelName": "m"}, "ValidationException", 400),
+        ("lambda", "get_function", {"FunctionName": "f"}, "ResourceNotFoundException", 404),
+        ("sagemaker", "list_apps", {}, "NotImplemented", 501),
+        ("logs", "get_log_events", {"logGroupName": "g", "logStreamName": "s"},
+         "ResourceNotFoundException", 400),
+    ],
+)  # fmt: skip
+def test_errors_have_the_code_and_status_of_the_service(
+    remote: Any, service: str, call: str, arguments: Any, code: str, status: int
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        client = remote(service)
+        client.meta.config.retries = {"max_attempts": 1}
+        getattr(client, call)(**arguments)
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_functions_identity_and_events_answer(remote: Any) -> None:
+    payload = remote("lambda").invoke(FunctionName="echo", Payload=b'{"a": 1}')["Payload"].read()
+    assert json.loads(payload)["event"] == {"a": 1}
+    failed = remote("lambda").invoke(FunctionName="fail", Payload=b"{}")
+    assert failed["FunctionError"] == "Unhandled"
+    assert remote("sts").get_caller_identity()["Account"] == "000000000000"
+    entry = {"Source": "other", "DetailType": "t", "Detail": "{}"}
+    assert remote("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+
+def test_arguments_are_checked_as_boto3_checks_them(port: int) -> None:
+    headers = {
+        "Authorization": SIGNED.format("sagemaker"),
+        "X-Amz-Target": "SageMaker.DescribeModel",
+    }
+    status, body = ask(port, "POST", "/", b"{}", Content_Type="application/x-amz-json-1.1",
+                       **{k.replace("-", "_"): v for k, v in headers.items()})  # fmt: skip
+    assert status == 400
+    assert b'Missing required parameter in input: \\"ModelName\\"' in body
+
+
+def test_a_page_of_another_host_and_an_unknown_operation_get_nothing(port: int) -> None:
+    assert ask(port, "GET", "/", Host="evil.example")[0] == 403
+    unknown = SIGNED.format("nonsense")
+    assert ask(port, "GET", "/x", Authorization=unknown)[0] == 404
+    target = {"Authorization": SIGNED.format("sagemaker"), "X_Amz_Target": "SageMaker.Nonsense"}
+    assert ask(port, "POST", "/", **target)[0] == 404
+
+
+FRAMED = (
+    b"5;chunk-signature=0\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"
+)
+STREAMING = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
+
+
+def test_a_framed_body_is_unframed_and_checked(port: int, remote: Any) -> None:
+    remote("s3").create_bucket(Bucket="b")
+    length = {"x_amz_decoded_content_length": "11", "Authorization": SIGNED.format("s3")}
+    headers = {k.replace("-", "_"): v for k, v in STREAMING.items()} | length
+    assert ask(port, "PUT", "/b/k", FRAMED, Content_Encoding="aws-chunked", **headers)[0] == 200
+    assert remote("s3").get_object(Bucket="b", Key="k")["Body"].read() == b"hello world"
+    damaged = FRAMED.replace(b"hello", b"hullo")
+    status, body = ask(port, "PUT", "/b/bad", damaged, **headers)
+    assert (status, b"BadDigest" in body) == (400, True)
+    assert remote("s3").list_objects_v2(Bucket="b")["KeyCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        (b"5\r\nhel", STREAMING, "IncompleteBody"),
+        (b"zz\r\n", STREAMING, "IncompleteBody"),
+        (FRAMED, {**STREAMING, "x-amz-decoded-content-length": "12"}, "IncompleteBody"),
+        (b"x", {"x-amz-checksum-sha256": "AAAA"}, "BadDigest"),
+    ],
+)
+def test_a_body_that_is_not_what_was_sent_is_refused(body: bytes, headers: Any, code: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        decode_body(body, headers)
+    assert caught.value.code == code
+
+
+def test_the_aws_cli_runs_a_model_from_execution_to_answer(
+    box: Any, port: int, tmp_path: Path
+) -> None:
+    assert AWS.exists(), "the AWS CLI is missing: make test installs it (.tools/awscli)"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+    }
+
+    def aws(*arguments: str) -> Any:
+        done = subprocess.run(  # noqa: S603 - the pinned client
+            [AWS, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
+
+    register = {
+        "Name": "Register",
+        "Type": "RegisterModel",
+        "Arguments": {
+            "ModelPackageGroupName": "g",
+            "InferenceSpecification": {
+                "Containers": [{
+                    "Image": "server:1",
+                    "ModelDataUrl": box.model_data("hi"),
+                    "Environment": {"COLOUR": "blue"},
+                }],
+                "SupportedContentTypes": ["text/plain"],
+                "SupportedResponseMIMETypes": ["text/plain"],
+            },
+        },
+    }  # fmt: skip
+    definition = tmp_path / "definition.json"
+    steps = [processing(box, "P", SCRIPT, "0.9"), gate("P", 0.5, [register])]
+    definition.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
+    role = "arn:aws:iam::000000000000:role/r"
+    aws("sagemaker", "create-pipeline", "--pipeline-name", "p", "--role-arn", role,
+        "--pipeline-definition", f"file://{definition}")  # fmt: skip
+    arn = aws("sagemaker", "start-pipeline-execution", "--pipeline-name", "p")[
+        "PipelineExecutionArn"
+    ]
+    box.wait_for_execution(arn)
+    listed = aws("sagemaker", "list-pipeline-execution-steps", "--pipeline-execution-arn", arn)
+    by_name = {step["StepName"]: step for step in listed["PipelineExecutionSteps"]}
+    assert {step["StepStatus"] for step in by_name.values()} == {"Succeeded"}
+    job = by_name["P"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+    log = aws("logs", "get-log-events", "--log-group-name", "/aws/sagemaker/ProcessingJobs",
+              "--log-stream-name", f"{job}/algo-1", "--start-from-head")  # fmt: skip
+    assert "arguments" in log["events"][0]["message"]
+    packages = aws("sagemaker", "list-model-packages", "--model-package-group-name", "g")
+    package = packages["ModelPackageSummaryList"][0]["ModelPackageArn"]
+    aws("sagemaker", "update-model-package", "--model-package-arn", package,
+        "--model-approval-status", "Approved")  # fmt: skip
+    aws("sagemaker", "create-model", "--model-name", "m", "--execution-role-arn", role,
+        "--primary-container", f"ModelPackageName={package}")  # fmt: skip
+    aws("sagemaker", "create-endpoint-config", "--endpoint-config-name", "c",
+        "--production-variants", "VariantName=v,ModelName=m,InitialInstanceCount=1,"
+        "InstanceType=ml.m5.large")  # fmt: skip
+    aws("sagemaker", "create-endpoint", "--endpoint-name", "e", "--endpoint-config-name", "c")
+    aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "e")
+    described = aws("sagemaker", "describe-endpoint", "--endpoint-name", "e")
+    assert described["EndpointStatus"] == "InService"
+    answer = tmp_path / "answer"
+    aws("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "e", "--body", "you",
+        "--content-type", "text/plain", str(answer))  # fmt: skip
+    assert answer.read_text() == "hi:you:blue"
+    aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
