@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> ServerSetting
     try:
         return ServerSettings(
             model_dir=options.model_dir.resolve(),
-            host=options.host,
+            host=environ.get("SAGEMAKER_BIND_TO_HOST") or options.host,
             port=int(port),
             program=environ.get("SAGEMAKER_PROGRAM") or defaults.program,
             model_version=environ.get("MODEL_VERSION") or defaults.model_version,

@@ -9,12 +9,16 @@ request starts it again. So an endpoint's state survives the end of every proces
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
 import sys
 import tarfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 IDLE_S = float(os.environ.get("LOCAL_ACCOUNT_IDLE_S", "600"))
 POLL_S = 0.1
+MAX_WAITING = 8  # requests of one process that wait for a server
+_PLACES = threading.BoundedSemaphore(MAX_WAITING)
 UNFINISHED = ("Creating", "Updating")
 
 
@@ -57,34 +63,33 @@ def invoke(
 ) -> tuple[bytes, str]:
     """Send a request to the endpoint's server, starting it if need be: body and content type.
 
-    A request that a dying server dropped is sent once more, and only once: it may be what it
-    died of.
+    While there is no server some requests wait for it, and more are refused at once, as by a
+    serverless endpoint that wakes up. A request that a dying server dropped is sent once more,
+    and only once: it may be what it died of.
     """
     headers = {"Content-Type": content_type, "Accept": accept}
     deadline = time.monotonic() + HEALTHY_WITHIN_S
-    dropped = False
-    while True:
-        endpoint = account.store.get("endpoint", name)
-        if endpoint is None or endpoint["EndpointStatus"] == "Failed":
-            raise ServiceError("ValidationError", f"Endpoint {name} does not serve")
-        port = endpoint.get("Port")
-        if port:
+    dropped = waits = False
+    with ExitStack() as place:
+        while True:
             try:
-                status, answer, kind = post(port, body, headers)
+                answered = _ask(account, name, body, headers)
+            except (ConnectionError, http.client.HTTPException) as error:
+                if dropped:
+                    raise _no_answer(error) from error
+                answered, dropped = None, True
+            if answered is not None:
                 break
-            except ConnectionRefusedError:
-                pass  # the server is gone; the supervisor brings it back
-            except OSError as error:
-                if dropped or not isinstance(error, ConnectionError):
-                    raise ServiceError(
-                        "ModelError", f"the model container did not answer: {error}", 424
-                    ) from error
-                dropped = True
-        if time.monotonic() > deadline:
-            raise ServiceError("ServiceUnavailable", f"Endpoint {name} did not become ready", 503)
-        ensure_running(account, name)
-        time.sleep(POLL_S)
+            if time.monotonic() > deadline:
+                message = f"Endpoint {name} did not become ready"
+                raise ServiceError("ServiceUnavailable", message, 503)
+            if not waits:
+                place.enter_context(_place_to_wait(name))
+                waits = True
+            ensure_running(account, name)
+            time.sleep(POLL_S)
     _touch(account, name)
+    status, answer, kind = answered
     if status != 200:
         text = answer.decode(errors="replace")
         raise ServiceError(
@@ -93,6 +98,41 @@ def invoke(
             424,
         )
     return answer, kind
+
+
+def _ask(
+    account: Account, name: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, bytes, str] | None:
+    """Status, body and content type; None while no server listens.
+
+    Raises what `http.client` does when the server dies of it, or with it.
+    """
+    endpoint = account.store.get("endpoint", name)
+    if endpoint is None or endpoint["EndpointStatus"] == "Failed":
+        raise ServiceError("ValidationError", f"Endpoint {name} does not serve")
+    if not endpoint.get("Port"):
+        return None
+    try:
+        return post(endpoint["Port"], body, headers)
+    except ConnectionRefusedError:
+        return None  # the server is gone; the supervisor brings it back
+    except TimeoutError as error:
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> ServiceError:
+    return ServiceError("ModelError", f"the model container did not answer: {error}", 424)
+
+
+@contextmanager
+def _place_to_wait(name: str) -> Iterator[None]:
+    """Held by a request that waits for a server; the first few get one."""
+    if not _PLACES.acquire(blocking=False):
+        raise ServiceError("ModelNotReadyException", f"Endpoint {name} is starting", 429)
+    try:
+        yield
+    finally:
+        _PLACES.release()
 
 
 def _touch(account: Account, name: str) -> None:

@@ -252,7 +252,8 @@ def test_the_environment_of_sagemaker_is_understood() -> None:
     settings = parse(["serve", "--model-dir", "/m", "--port", "1"], environ)
     assert (settings.port, settings.model_version, settings.model_dir) == (9000, "4", Path("/m"))
     assert settings.program == "inference.py"
-    assert parse([], {}).port == 8080
+    assert (parse([], {}).port, parse([], {}).host) == (8080, "0.0.0.0")  # noqa: S104
+    assert parse([], {"SAGEMAKER_BIND_TO_HOST": "127.0.0.1"}).host == "127.0.0.1"
 
 
 def test_a_port_that_is_no_number_is_wrong_usage() -> None:

@@ -6,12 +6,14 @@ import io
 import os
 import signal
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from pipeline.local.endpoints import MAX_WAITING
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.model_server import unpack
 
@@ -104,6 +106,28 @@ def test_an_update_whose_supervisor_was_killed_is_finished_later(box: Any) -> No
     )
     assert settled(box)["EndpointConfigName"] == "two"
     assert box.invoke("e", b"x") == b"two:x:blue"
+
+
+def test_while_a_server_is_away_a_few_requests_wait_and_the_others_are_refused(
+    box: Any,
+) -> None:
+    create(box, "one")
+    box.kill_all()
+
+    def ask(_: int) -> bytes:
+        try:
+            answer: bytes = box.invoke("e", b"x")
+            return answer
+        except ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+            return error.response["Error"]["Code"].encode()
+
+    box.client("sagemaker-runtime")  # clients may be used, but not made, by several threads
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(ask, range(24)))
+    assert answers.count(b"one:x:blue") >= MAX_WAITING
+    assert answers.count(b"ModelNotReadyException") == 24 - answers.count(b"one:x:blue") > 0
+    assert box.invoke("e", b"x") == b"one:x:blue"
 
 
 def test_a_request_that_kills_the_server_is_sent_no_more_than_twice(box: Any) -> None:
