@@ -5,12 +5,13 @@ DATA ?=
 PORT ?= 8000
 RUN_ARGS ?=
 ARTIFACT ?=
+DURATION ?= 600
 PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
 # Tools whose pins clash with ours: an environment each.
 TOOLS := awscli
 
-.PHONY: help setup run serve test lint bench-serve bench-local soak lock clean
+.PHONY: help setup run serve test lint bench-serve bench-local soak load lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -42,6 +43,9 @@ test: lint $(TOOLS:%=.tools/%/ready)  ## style, types and every test, with cover
 
 bench-serve: setup  ## how fast a review is judged, beside the ancestor's method; ARTIFACT=a model directory
 	@.venv/bin/python -m benchmarks.serve $(if $(ARTIFACT),--artifact "$(ARTIFACT)")
+
+load: setup  ## the API at its limit, at twice its limit, and when the model is killed; DURATION=600 seconds
+	@.venv/bin/python -m benchmarks.limits --seconds $(DURATION) $(if $(ARTIFACT),--artifact "$(ARTIFACT)")
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py

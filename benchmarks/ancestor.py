@@ -18,7 +18,8 @@ from nltk.corpus import stopwords
 from nltk.stem.porter import PorterStemmer
 from torch import nn
 
-STOP_WORDS = Path(__file__).with_name("english_stopwords.txt")
+from model.stop_words import STOP_WORDS
+
 WORDS, WORD_DIM, STATE_DIM, LENGTH = 5000, 32, 100, 500
 NO_WORD, INFREQUENT_WORD = 0, 1
 
@@ -29,9 +30,8 @@ class Ancestor:
     def __init__(self, folder: Path, texts: list[str]) -> None:
         corpus = folder / "corpora" / "stopwords"
         corpus.mkdir(parents=True)
-        (corpus / "english").write_text(STOP_WORDS.read_text("utf-8"), "utf-8")
+        (corpus / "english").write_text("\n".join(sorted(STOP_WORDS)), "utf-8")
         nltk.data.path.insert(0, str(folder))
-        self._stop_words = frozenset(stopwords.words("english"))
         known = dict.fromkeys(PorterStemmer().stem(word) for text in texts for word in split(text))
         self._ids = {word: number for number, word in enumerate(list(known)[: WORDS - 2], 2)}
         self._embedding = nn.Embedding(WORDS, WORD_DIM, padding_idx=NO_WORD)
@@ -45,7 +45,7 @@ class Ancestor:
 
     def judge_reading_stop_words_once(self, review: str) -> float:
         """The same without its costliest habit: what the rest of the method takes."""
-        return self._read([word for word in split(review) if word not in self._stop_words])
+        return self._read([word for word in split(review) if word not in STOP_WORDS])
 
     @torch.inference_mode()
     def _read(self, words: list[str]) -> float:

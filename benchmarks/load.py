@@ -27,6 +27,8 @@ class Answers:
     durations_s: list[float] = field(default_factory=list)
     """Of answers with status 200 alone: a refusal is quick."""
     wall_s: float = 0.0
+    timeline: list[tuple[float, int]] = field(default_factory=list)
+    """When each answer came, by `time.perf_counter`, and its status."""
     without_retry_after: int = 0
     """How many 429 and 503 did not say when to come back."""
 
@@ -107,18 +109,24 @@ async def load(
     duration_s: float,
     per_s: float | None = None,
 ) -> Answers:
-    """Send the requests, round and round, for a time; `per_s` of all clients together at most."""
+    """Send the requests, round and round, for a time; `per_s` of all clients together at most.
+
+    What could not be sent in its time, because every client waited for an answer, is left out.
+    """
     answers = Answers()
-    started = time.perf_counter()
+    started = free_at = time.perf_counter()
+    gap_s = 1 / per_s if per_s else 0.0
     sent = 0
 
     async def run() -> None:
-        nonlocal sent
+        nonlocal sent, free_at
         client = Client()
-        while (now := time.perf_counter() - started) < duration_s:
+        while (now := time.perf_counter()) < started + duration_s:
             number, sent = sent, sent + 1
-            if per_s is not None and (early := number / per_s - now) > 0:
-                await asyncio.sleep(early)
+            at = max(free_at, now)
+            free_at = at + gap_s
+            if at > now:
+                await asyncio.sleep(at - now)
             if client.transport is None:
                 client = await connect(port)
             await _ask(client, requests[number % len(requests)], answers)
@@ -144,11 +152,11 @@ async def _ask(client: Client, message: bytes, answers: Answers) -> None:
     asked = time.perf_counter()
     try:
         head = await client.ask(message)
+        status = int(head[9:12])
     except OSError:
-        answers.statuses[NO_ANSWER] += 1
-        return
-    status = int(head[9:12])
+        head, status = b"", NO_ANSWER
     answers.statuses[status] += 1
+    answers.timeline.append((time.perf_counter(), status))
     if status == 200:
         answers.durations_s.append(time.perf_counter() - asked)
     elif status in (429, 503) and b"\r\nretry-after:" not in head.lower():

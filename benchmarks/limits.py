@@ -1,0 +1,178 @@
+"""What the API does at its limit, at twice its limit, and when the model's server is killed.
+
+`make load` serves a version through the API on this machine and loads it in three parts: at the
+limit there are no errors to speak of and answers are quick; at twice the limit the excess is
+refused with 429 and nothing else changes; after `kill -9` of the server requests are told when to
+come back, until a new server answers them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import served
+from benchmarks.load import Answers, load, request
+from benchmarks.record import record
+
+# predict_api.throttle's, and the stage's on AWS
+LIMIT_PER_S = 50.0
+BURST = 100
+CLIENTS = 16
+KILL_AFTER_S = 2.0
+TARGETS = {
+    "error_share_at_the_limit": 0.01,
+    "p95_ms_at_the_limit": 100.0,
+    "taken_at_twice_off_the_allowed": 0.1,
+    "other_answers_at_twice": 0.0,
+    "memory_growth_mb": 32.0,
+    "back_s": 5.0,
+    "other_answers_after_the_kill": 0.0,
+    "without_retry_after": 0.0,
+}
+
+
+@dataclass
+class Api:
+    """The API on this machine over a local account, and how to find the model's server."""
+
+    home: Path
+    process: served.Process
+    bodies: list[bytes]
+
+    def load(self, per_s: float, duration_s: float) -> Answers:
+        return asyncio.run(self._load(per_s, duration_s))
+
+    async def _load(self, per_s: float, duration_s: float) -> Answers:
+        port = self.process.port
+        return await load(port, self.bodies, clients=CLIENTS, duration_s=duration_s, per_s=per_s)
+
+    def load_and_kill(self, per_s: float, duration_s: float) -> tuple[Answers, float]:
+        """What came back, and when, on the clock of `Answers.timeline`, the server was killed."""
+
+        async def both() -> tuple[Answers, float]:
+            loading = asyncio.create_task(self._load(per_s, duration_s))
+            await asyncio.sleep(KILL_AFTER_S)
+            os.kill(self.server_pid(), signal.SIGKILL)
+            killed_at = time.perf_counter()
+            return await loading, killed_at
+
+        return asyncio.run(both())
+
+    def server_pid(self) -> int:
+        """The inference server's process: not its launcher, which names the same folder."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:  # ended meanwhile
+                continue
+            if str(self.home).encode() in command and b"inference.server" in command:
+                if b"launch.py" not in command:
+                    return int(folder.name)
+        raise RuntimeError("no server runs")
+
+    def memory_mb(self) -> float:
+        """Of API and server together, now."""
+        return sum(map(resident_mb, (self.process.popen.pid, self.server_pid())))
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def at_the_limit(api: Api, duration_s: float) -> tuple[dict[str, float], Answers]:
+    answers = api.load(LIMIT_PER_S, duration_s)
+    good = answers.statuses[200]
+    p95_ms = answers.figures()["p95_ms"]
+    return {
+        "error_share_at_the_limit": round(1 - good / answers.statuses.total(), 4),
+        "p95_ms_at_the_limit": p95_ms if p95_ms is not None else float("inf"),
+    }, answers
+
+
+def at_twice_the_limit(api: Api, duration_s: float) -> tuple[dict[str, float], Answers]:
+    before = api.memory_mb()
+    answers = api.load(2 * LIMIT_PER_S, duration_s)
+    allowed = LIMIT_PER_S * answers.wall_s + BURST
+    return {
+        "taken_at_twice_off_the_allowed": round(abs(answers.statuses[200] / allowed - 1), 3),
+        "other_answers_at_twice": _others(answers, 200, 429),
+        "memory_growth_mb": round(api.memory_mb() - before, 1),
+        "without_retry_after": answers.without_retry_after,
+    }, answers
+
+
+def after_a_kill(api: Api, duration_s: float) -> tuple[dict[str, float], Answers]:
+    answers, killed_at = api.load_and_kill(LIMIT_PER_S / 2, duration_s)
+    refused = [at for at, status in answers.timeline if status != 200 and at > killed_at]
+    return {
+        "back_s": round(max(refused, default=killed_at) - killed_at, 2),
+        "other_answers_after_the_kill": _others(answers, 200, 503),
+        "without_retry_after": answers.without_retry_after,
+    }, answers
+
+
+def _others(answers: Answers, *expected: int) -> int:
+    return sum(count for status, count in answers.statuses.items() if status not in expected)
+
+
+def main() -> int:
+    """Print and keep the figures; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="make load", description=__doc__)
+    parser.add_argument("--artifact", type=Path, help="a model directory [one of default size]")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=600.0,
+        help="at the limit, and again at twice the limit [%(default)s]",
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model_dir = options.artifact or served.write_version(folder)
+        figures, runs = measure(model_dir, folder, options.seconds)
+    missed = [name for name, most in TARGETS.items() if figures[name] > most]
+    for name, most in TARGETS.items():
+        print(f"{name:<36}{figures[name]:>9}  <= {most:g}{'  MISSED' * (name in missed)}")
+    path = record("limits", {"targets": TARGETS, "found": figures, "runs": runs})
+    print(f"written to {path}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def measure(
+    model_dir: Path, folder: Path, seconds: float, kill_seconds: float = 12.0
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The figures that have a target, and what each part's answers were."""
+    target = served.deploy(folder / "home", model_dir)
+    payloads = [json.dumps({"review": text}).encode() for text in served.reviews(200)]
+    figures: dict[str, float] = {}
+    runs: dict[str, Any] = {}
+    with served.api(target.settings.home, folder / "api.log") as process:
+        api = Api(folder / "home", process, [request("/predict", body) for body in payloads])
+        api.load(LIMIT_PER_S / 2, 1)
+        parts = (
+            (at_the_limit, seconds),
+            (at_twice_the_limit, seconds),
+            (after_a_kill, kill_seconds),
+        )
+        for part, duration_s in parts:
+            found, answers = part(api, duration_s)
+            without = figures.get("without_retry_after", 0) + found.get("without_retry_after", 0)
+            figures |= found | {"without_retry_after": without}
+            runs[part.__name__] = answers.figures() | {"duration_s": duration_s}
+    target.client("sagemaker").delete_endpoint(EndpointName="sentiment")
+    return figures, runs
+
+
+if __name__ == "__main__":
+    sys.exit(main())
