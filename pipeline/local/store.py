@@ -33,6 +33,8 @@ CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id);
 """
 
 Document = dict[str, Any]
+# Called with the place after which to go on (None: from the end) and whether newest first.
+Rows = Callable[[int | None, bool], Iterator[tuple[int, Document]]]
 
 
 def encode(value: Any) -> str:
@@ -166,6 +168,24 @@ class Store:
             query, arguments = query + " AND parent=?", (kind, parent)
         rows = self._connection().execute(query + " ORDER BY sequence", arguments)
         return [json.loads(document) for (document,) in rows]
+
+    def rows(self, kind: str, parent: str | None = None) -> Rows:
+        """Documents of a kind (below a parent) with their places, read as they are asked for."""
+        where, arguments = "kind=?", [kind]
+        if parent is not None:
+            where, arguments = f"{where} AND parent=?", [kind, parent]
+
+        def read(after: int | None, descending: bool) -> Iterator[tuple[int, Document]]:
+            bound = "" if after is None else f" AND sequence{'<' if descending else '>'}{after:d}"
+            order = "DESC" if descending else "ASC"
+            query = (
+                f"SELECT sequence, document FROM resource WHERE {where}{bound} "  # noqa: S608
+                f"ORDER BY sequence {order}"
+            )
+            for sequence, document in self._connection().execute(query, arguments):
+                yield sequence, json.loads(document)
+
+        return read
 
     def enqueue(self, function: str, event: Document) -> None:
         """Put an event into the outbox; it is delivered after the transaction is committed."""

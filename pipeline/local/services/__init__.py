@@ -10,7 +10,9 @@ from pipeline.local.services import (
     pipelines,
     registry,
     s3,
+    search,
     tags,
+    uploads,
 )
 
 __all__ = [
@@ -23,5 +25,7 @@ __all__ = [
     "pipelines",
     "registry",
     "s3",
+    "search",
     "tags",
+    "uploads",
 ]

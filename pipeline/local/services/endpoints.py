@@ -57,7 +57,7 @@ def describe_model(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:ListModels")
 def list_models(account: Account, request: Document) -> Document:
-    return page(account.store.every("model"), request, member="Models", name="ModelName")
+    return page(account.store.rows("model"), request, member="Models", name="ModelName")
 
 
 @answers("sagemaker:DeleteModel")
@@ -85,8 +85,8 @@ def describe_endpoint_config(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:ListEndpointConfigs")
 def list_endpoint_configs(account: Account, request: Document) -> Document:
-    documents = account.store.every("endpoint-config")
-    return page(documents, request, member="EndpointConfigs", name="EndpointConfigName")
+    rows = account.store.rows("endpoint-config")
+    return page(rows, request, member="EndpointConfigs", name="EndpointConfigName")
 
 
 @answers("sagemaker:DeleteEndpointConfig")
@@ -140,20 +140,28 @@ def update_endpoint(account: Account, request: Document) -> Document:
     return {"EndpointArn": account.arn("sagemaker", f"endpoint/{name}")}
 
 
+def _variant_summary(variant: Document, desired: Document) -> Document:
+    weight = desired.get("DesiredWeight", variant.get("InitialVariantWeight", 1.0))
+    count = desired.get("DesiredInstanceCount", variant.get("InitialInstanceCount"))
+    return {
+        "VariantName": variant["VariantName"],
+        "CurrentWeight": weight,
+        "DesiredWeight": weight,
+        "CurrentInstanceCount": count,
+        "DesiredInstanceCount": count,
+        "CurrentServerlessConfig": variant.get("ServerlessConfig"),
+    }
+
+
 @answers("sagemaker:DescribeEndpoint")
 def describe_endpoint(account: Account, request: Document) -> Document:
     endpoint = _describe(account, "endpoint", request["EndpointName"])
     if is_unfinished(endpoint):  # whoever worked on it may have been killed
         ensure_running(account, endpoint["EndpointName"])
     config = account.store.get("endpoint-config", endpoint["EndpointConfigName"]) or {}
+    desired = endpoint.get("DesiredWeights", {})
     variants = [
-        {
-            "VariantName": variant["VariantName"],
-            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
-            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
-            "CurrentInstanceCount": variant.get("InitialInstanceCount"),
-            "CurrentServerlessConfig": variant.get("ServerlessConfig"),
-        }
+        _variant_summary(variant, desired.get(variant["VariantName"], {}))
         for variant in config.get("ProductionVariants", [])
     ]
     return {**endpoint, "ProductionVariants": variants}
@@ -161,11 +169,34 @@ def describe_endpoint(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:ListEndpoints")
 def list_endpoints(account: Account, request: Document) -> Document:
-    wanted = request.get("StatusEquals")
-    endpoints = [
-        item for item in account.store.every("endpoint") if wanted in (None, item["EndpointStatus"])
-    ]
-    return page(endpoints, request, member="Endpoints", name="EndpointName")
+    return page(
+        account.store.rows("endpoint"),
+        request,
+        member="Endpoints",
+        name="EndpointName",
+        status="EndpointStatus",
+    )
+
+
+@answers("sagemaker:UpdateEndpointWeightsAndCapacities")
+def update_endpoint_weights_and_capacities(account: Account, request: Document) -> Document:
+    name = request["EndpointName"]
+    endpoint = _describe(account, "endpoint", name)
+    variants = describe_endpoint(account, request)["ProductionVariants"]
+    known = {item["VariantName"] for item in variants}
+    wanted = {item["VariantName"]: item for item in request["DesiredWeightsAndCapacities"]}
+    for variant in wanted.keys() - known:
+        raise ServiceError("ValidationException", f'Variant "{variant}" is not in the endpoint.')
+    account.store.change(
+        "endpoint",
+        name,
+        lambda item: {
+            **item,
+            "DesiredWeights": {**item.get("DesiredWeights", {}), **wanted},
+            "LastModifiedTime": time.time(),
+        },
+    )
+    return {"EndpointArn": endpoint["EndpointArn"]}
 
 
 @answers("sagemaker:DeleteEndpoint")

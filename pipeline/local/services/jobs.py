@@ -75,13 +75,13 @@ def _truthful(account: Account, kind: str, job: Document) -> Document:
 
 
 def _list(account: Account, kind: str, request: Document) -> Document:
-    jobs = [_truthful(account, kind, job) for job in account.store.every(f"{kind.lower()}-job")]
-    wanted = request.get("StatusEquals")
     return page(
-        [job for job in jobs if wanted in (None, job[f"{kind}JobStatus"])],
+        account.store.rows(f"{kind.lower()}-job"),
         request,
         member=f"{kind}JobSummaries",
         name=f"{kind}JobName",
+        status=f"{kind}JobStatus",
+        see=lambda job: _truthful(account, kind, job),
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.local.objects import split_uri
 from pipeline.local.processes import held, is_alive, start
 from pipeline.local.runner import UNFINISHED, execution_lock, finish
 from pipeline.local.selection import selection
-from pipeline.local.services.listing import page
+from pipeline.local.services.listing import listed, page
 from pipeline.local.services.tags import tag
 from pipeline.local.store import Document
 
@@ -96,10 +96,13 @@ def describe_pipeline(account: Account, request: Document) -> Document:
 @answers("sagemaker:ListPipelines")
 def list_pipelines(account: Account, request: Document) -> Document:
     wanted = request.get("PipelineNamePrefix", "")
-    pipelines = [
-        item for item in account.store.every("pipeline") if item["PipelineName"].startswith(wanted)
-    ]
-    return page(pipelines, request, member="PipelineSummaries", name="PipelineName")
+    return page(
+        account.store.rows("pipeline"),
+        request,
+        member="PipelineSummaries",
+        name="PipelineName",
+        keep=lambda item: item["PipelineName"].startswith(wanted),
+    )
 
 
 @answers("sagemaker:DeletePipeline")
@@ -175,18 +178,31 @@ def describe_pipeline_execution(account: Account, request: Document) -> Document
     return _execution(account, request["PipelineExecutionArn"])
 
 
+@answers("sagemaker:UpdatePipelineExecution")
+def update_pipeline_execution(account: Account, request: Document) -> Document:
+    arn = request["PipelineExecutionArn"]
+    _execution(account, arn)
+    account.store.change(
+        "execution", arn, lambda item: {**item, **request, "LastModifiedTime": time.time()}
+    )
+    return {"PipelineExecutionArn": arn}
+
+
 @answers("sagemaker:ListPipelineExecutions")
 def list_pipeline_executions(account: Account, request: Document) -> Document:
     name = describe_pipeline(account, request)["PipelineName"]
-    executions = [
-        _execution(account, item["PipelineExecutionArn"])
-        if item["PipelineExecutionStatus"] in UNFINISHED
-        else item
-        for item in account.store.every("execution", parent=name)
-    ]
-    for item in executions:
-        item["PipelineExecutionFailureReason"] = item.get("FailureReason")
-    return page(executions, request, member="PipelineExecutionSummaries")
+
+    def see(item: Document) -> Document:
+        if item["PipelineExecutionStatus"] in UNFINISHED:
+            item = _execution(account, item["PipelineExecutionArn"])
+        return {**item, "PipelineExecutionFailureReason": item.get("FailureReason")}
+
+    return page(
+        account.store.rows("execution", name),
+        request,
+        member="PipelineExecutionSummaries",
+        see=see,
+    )
 
 
 @answers("sagemaker:ListPipelineExecutionSteps")
@@ -194,11 +210,9 @@ def list_pipeline_execution_steps(account: Account, request: Document) -> Docume
     arn = request["PipelineExecutionArn"]
     _execution(account, arn)
     return page(
-        account.store.every("step", parent=arn),
+        account.store.rows("step", arn),
         request,
         member="PipelineExecutionSteps",
-        default_order="Descending",
-        time_key="StartTime",
     )
 
 
@@ -208,7 +222,7 @@ def list_pipeline_parameters_for_execution(account: Account, request: Document) 
     given = {item["Name"]: item["Value"] for item in execution.get("PipelineParameters", [])}
     values = parameter_values(parse(execution["Definition"]), given)
     parameters = [{"Name": name, "Value": str(value)} for name, value in values.items()]
-    return page(parameters, request, member="PipelineParameters", default_order="Ascending")
+    return page(listed(parameters), request, member="PipelineParameters", default_order="Ascending")
 
 
 @answers("sagemaker:DescribePipelineDefinitionForExecution")

@@ -57,11 +57,10 @@ def describe_model_package_group(account: Account, request: Document) -> Documen
 @answers("sagemaker:ListModelPackageGroups")
 def list_model_package_groups(account: Account, request: Document) -> Document:
     return page(
-        account.store.every(GROUP),
+        account.store.rows(GROUP),
         request,
         member="ModelPackageGroupSummaryList",
         name="ModelPackageGroupName",
-        default_order="Descending",
     )
 
 
@@ -137,14 +136,26 @@ def describe_model_package(account: Account, request: Document) -> Document:
 @answers("sagemaker:ListModelPackages")
 def list_model_packages(account: Account, request: Document) -> Document:
     group = request.get("ModelPackageGroupName")
-    packages = account.store.every(PACKAGE, parent=_group_name(group) if group else None)
     status = request.get("ModelApprovalStatus")
     return page(
-        [item for item in packages if status in (None, item["ModelApprovalStatus"])],
+        account.store.rows(PACKAGE, _group_name(group) if group else None),
         request,
         member="ModelPackageSummaryList",
         name="ModelPackageName",
+        keep=lambda item: status in (None, item["ModelApprovalStatus"]),
     )
+
+
+@answers("sagemaker:BatchDescribeModelPackage")
+def batch_describe_model_package(account: Account, request: Document) -> Document:
+    found: Document = {}
+    errors: Document = {}
+    for arn in request["ModelPackageArnList"]:
+        try:
+            found[arn] = describe_model_package(account, {"ModelPackageName": arn})
+        except ServiceError as error:
+            errors[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+    return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": errors}
 
 
 @answers("sagemaker:UpdateModelPackage")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import uuid
@@ -17,6 +18,9 @@ from pipeline.local.errors import ServiceError
 from pipeline.local.objects import Entry
 from pipeline.local.store import Document
 
+# What is said when an upload in parts begins, kept beside the parts until it is completed.
+UPLOAD_FILE = "upload.json"
+UPLOAD_MEMBERS = ("Bucket", "Key", "ContentType", "Metadata")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -189,6 +193,9 @@ def list_objects_v2(account: Account, request: Document) -> Document:
     answer: Document = {
         "Name": bucket,
         "Prefix": prefix,
+        "Delimiter": delimiter,
+        "StartAfter": request.get("StartAfter"),
+        "ContinuationToken": request.get("ContinuationToken"),
         "MaxKeys": limit,
         "KeyCount": len(contents) + len(groups),
         "IsTruncated": truncated,
@@ -251,7 +258,10 @@ def _parts_folder(account: Account, request: Document) -> Path:
 def create_multipart_upload(account: Account, request: Document) -> Document:
     account.objects.bucket(request["Bucket"])
     upload_id = uuid.uuid4().hex
-    (account.objects.temporary / f"upload-{upload_id}").mkdir(parents=True)
+    folder = account.objects.temporary / f"upload-{upload_id}"
+    folder.mkdir(parents=True)
+    kept = {name: request[name] for name in UPLOAD_MEMBERS if name in request}
+    (folder / UPLOAD_FILE).write_text(json.dumps(kept))
     return {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload_id}
 
 
@@ -266,6 +276,7 @@ def upload_part(account: Account, request: Document) -> Document:
 @answers("s3:CompleteMultipartUpload")
 def complete_multipart_upload(account: Account, request: Document) -> Document:
     folder = _parts_folder(account, request)
+    about = json.loads((folder / UPLOAD_FILE).read_text())
     whole = folder / "whole"
     with whole.open("wb") as target:
         for part in request["MultipartUpload"]["Parts"]:
@@ -274,7 +285,7 @@ def complete_multipart_upload(account: Account, request: Document) -> Document:
     with whole.open("rb") as source:
         entry, etag = account.objects.put(request["Bucket"], request["Key"], source)
     shutil.rmtree(folder)
-    _remember(account, request, entry, etag)
+    _remember(account, {**about, **request}, entry, etag)
     return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
 
 
