@@ -24,6 +24,7 @@ from model.vocabulary import Vocabulary
 
 FORMAT = 1
 ARCHIVE_NAME = "model.tar.gz"
+NGRAM_KEYS = "ngrams.keys"
 _LIMITS = ArchiveLimits(
     read_bytes=manifest.MAX_FILE_BYTES,
     member_bytes=manifest.MAX_FILE_BYTES,
@@ -118,8 +119,15 @@ def _load_model(path: Path, config: LSTMConfig) -> SentimentLSTM:
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if {name: array.shape for name, array in arrays.items()} != wanted:
         raise ArtifactError(f"{path.name}: its shapes are not those of config.json")
-    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
-        raise ArtifactError(f"{path.name}: holds a weight that is no finite float32 number")
+    for name, array in arrays.items():
+        kind = np.int64 if name == NGRAM_KEYS else np.float32
+        if array.dtype != kind or not np.isfinite(array).all():
+            raise ArtifactError(
+                f"{path.name}: holds a weight that is no finite float32 number, or a key that is"
+                " no 64-bit one"
+            )
+    if (np.diff(arrays[NGRAM_KEYS]) <= 0).any():
+        raise ArtifactError(f"{path.name}: its n-grams are not in ascending order")
     weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False)

@@ -1,5 +1,8 @@
 """The model: words in, one number out. Reads from top to bottom.
 
+Two branches judge a review, an LSTM by the order of its words and a linear one by its n-grams;
+what is returned is their weighted mean over a temperature, which makes it a calibrated logit.
+
 B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state.
 """
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import DataError
+from model.ngrams import NgramBranch
 from model.vocabulary import INFREQUENT_WORD, NO_WORD
 
 
@@ -17,10 +21,12 @@ from model.vocabulary import INFREQUENT_WORD, NO_WORD
 class LSTMConfig:
     """Everything that decides the shapes of the weights, and how they are used.
 
-    `vocabulary_size` counts all ids, the two reserved ones included.
+    `vocabulary_size` counts all ids, the two reserved ones included; `ngram_count` is how many
+    n-grams the linear branch knows.
     """
 
     vocabulary_size: int
+    ngram_count: int = 0
     embedding_dim: int = 128
     hidden_dim: int = 128
     max_review_length: int = 400
@@ -32,6 +38,8 @@ class LSTMConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= 10_000_000:
                 raise DataError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if not isinstance(self.ngram_count, int) or not 0 <= self.ngram_count <= 100_000_000:
+            raise DataError(f"ngram_count is {self.ngram_count!r}; it must be a whole number")
         for name in ("dropout", "word_dropout"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
@@ -49,11 +57,14 @@ class LSTMConfig:
 
 
 class SentimentLSTM(nn.Module):
-    """One LSTM reads forwards, one backwards; the strongest response of each unit is judged.
+    """One LSTM reads forwards, one backwards; each unit's strongest and mean response is judged.
 
     A review's logit does not depend on what else is in its batch: both directions start at the
     review's own first word, so padding always comes last, and pooling leaves it out.
     """
+
+    ngram_share: Tensor
+    temperature: Tensor
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
@@ -62,7 +73,11 @@ class SentimentLSTM(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary_size, embedding_dim, padding_idx=NO_WORD)
         self.forwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
         self.backwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
-        self.output = nn.Linear(2 * hidden_dim, 1)
+        self.output = nn.Linear(4 * hidden_dim, 1)
+        self.ngrams = NgramBranch(config.ngram_count, config.vocabulary_size)
+        self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1
+        self.register_buffer("temperature", torch.ones(1))
+        self.reduced_precision = False  # multiply in bfloat16, as training may
         self._initialise()
 
     @torch.no_grad()
@@ -79,41 +94,68 @@ class SentimentLSTM(nn.Module):
                 # gates lie in the order input, forget, cell, output: remember by default
                 weight[H : 2 * H] = 1.0
 
-    def forward(
+    def forward(self, tokens: Tensor, lengths: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Logits (B) of being positive, for `tokens` (B, T) padded with 0, `lengths` (B) >= 1.
+
+        `presence` (B, T) says how much each word is there, from 0 to 1; the gradient in it is
+        what each word does to the logit.
+        """
+        return self.combine(self.branch_logits(tokens, lengths, presence))
+
+    def branch_logits(
+        self, tokens: Tensor, lengths: Tensor, presence: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """What each branch says by itself (B), by its name."""
+        return {
+            "lstm": self.read(tokens, lengths, presence=presence),
+            "ngrams": self.ngrams(tokens, presence),
+        }
+
+    def combine(self, branches: dict[str, Tensor]) -> Tensor:
+        """One calibrated logit (B) of the branches' logits (B)."""
+        share = self.ngram_share
+        return ((1 - share) * branches["lstm"] + share * branches["ngrams"]) / self.temperature
+
+    def read(
         self,
         tokens: Tensor,
         lengths: Tensor,
         random: torch.Generator | None = None,
         presence: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B) of being positive, for `tokens` (B, T) padded with 0, `lengths` (B) >= 1.
+        """Logits (B) of the LSTM alone.
 
         With `random`, as in training, words and features are dropped as it draws; without, none.
-        `presence` (B, T) says how much each word is there, from 0 to 1; the gradient in it is
-        what each word does to the logit.
         """
         config = self.config
-        time = torch.arange(tokens.shape[1])  # (T)
+        time = torch.arange(tokens.shape[1], device=tokens.device)  # (T)
         padding = time >= lengths[:, None]  # (B, T)
         if random is not None:
-            unread = torch.rand(tokens.shape, generator=random) < config.word_dropout  # (B, T)
+            unread = draw(tokens, random) < config.word_dropout  # (B, T)
             tokens = tokens.masked_fill(unread & ~padding, INFREQUENT_WORD)
         words = drop(self.embedding(tokens), config.dropout, random)  # (B, T, E)
         if presence is not None:
             words = words * presence[..., None]  # (B, T, E)
         last_first = torch.where(padding, time, lengths[:, None] - 1 - time)  # (B, T)
         reversed_words = words.take_along_dim(last_first[..., None], dim=1)  # (B, T, E)
-        there, _ = self.forwards(words)  # (B, T, H)
-        back, _ = self.backwards(reversed_words)  # (B, T, H)
-        states = torch.cat([there, back], dim=2)  # (B, T, 2H)
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.reduced_precision):
+            there, _ = self.forwards(words)  # (B, T, H)
+            back, _ = self.backwards(reversed_words)  # (B, T, H)
+        states = torch.cat([there, back], dim=2).float()  # (B, T, 2H)
         strongest = states.masked_fill(padding[..., None], -torch.inf).amax(dim=1)  # (B, 2H)
-        logits: Tensor = self.output(drop(strongest, config.dropout, random))  # (B, 1)
+        total = states.masked_fill(padding[..., None], 0.0).sum(dim=1)  # (B, 2H)
+        pooled = torch.cat([strongest, total / lengths[:, None]], dim=1)  # (B, 4H)
+        logits: Tensor = self.output(drop(pooled, config.dropout, random))  # (B, 1)
         return logits.squeeze(1)
 
 
+def draw(like: Tensor, random: torch.Generator) -> Tensor:
+    """Uniform numbers from a generator of one's own: torch's is one that all threads share."""
+    return torch.rand(like.shape, generator=random, device=like.device)
+
+
 def drop(features: Tensor, share: float, random: torch.Generator | None) -> Tensor:
-    """Dropout from a generator of one's own: torch's draws from one that all threads share."""
+    """Dropout of that share of the features."""
     if random is None or not share:
         return features
-    kept = torch.rand(features.shape, generator=random) >= share
-    return features * kept / (1 - share)
+    return features * (draw(features, random) >= share) / (1 - share)

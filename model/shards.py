@@ -68,6 +68,19 @@ def concatenate(parts: Sequence[Reviews]) -> Reviews:
     )
 
 
+def select(reviews: Reviews, indices: NDArray[np.int64]) -> Reviews:
+    """The reviews of those numbers, in that order."""
+    lengths = reviews.lengths[indices]
+    ends = np.cumsum(lengths)
+    starts = np.repeat(reviews.offsets[:-1][indices] - (ends - lengths), lengths)
+    places = starts + np.arange(len(starts))
+    return Reviews(
+        reviews.tokens[places],
+        np.concatenate([np.zeros(1, np.int64), ends]),
+        reviews.labels[indices],
+    )
+
+
 def _shard_paths(folder: Path) -> list[Path]:
     found = {path: _NAME.fullmatch(path.name) for path in sorted(folder.glob("*.safetensors"))}
     paths = [path for path, match in found.items() if match]

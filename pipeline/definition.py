@@ -171,7 +171,7 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
     )
     channels = [
         InputData(channel_name=name, data_source=output_uri(preprocess, name))
-        for name in ("train", "counterfactual", "vocabulary")
+        for name in ("train", "unlabelled", "counterfactual", "vocabulary")
     ]
     return TrainingStep(
         "Train",

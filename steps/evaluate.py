@@ -14,11 +14,11 @@ import numpy as np
 from model.artifact import ARCHIVE_NAME, Artifact, load_artifact, unpack
 from model.files import write_file, write_json
 from model.jobs import run_job
+from model.judging import judge
 from model.labelled import find_table, read_labelled
 from model.metrics import evaluation
 from model.predictor import Predictor
 from model.shards import read_shards
-from model.training import judge
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

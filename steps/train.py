@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,8 +13,9 @@ from model.artifact import write_artifact
 from model.files import write_json
 from model.jobs import run_job
 from model.lstm import LSTMConfig
-from model.shards import read_shards
-from model.training import Trainer, TrainingSettings, history_json
+from model.recipe import Corpus, train
+from model.shards import Reviews, concatenate, read_shards
+from model.training import TrainingSettings
 from model.vocabulary import Vocabulary
 
 
@@ -24,6 +24,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     parser = argparse.ArgumentParser(description=__doc__)
     folders = {
         "--train": ("SM_CHANNEL_TRAIN", "/opt/ml/input/data/train"),
+        "--unlabelled": ("SM_CHANNEL_UNLABELLED", "/opt/ml/input/data/unlabelled"),
+        "--counterfactual": ("SM_CHANNEL_COUNTERFACTUAL", "/opt/ml/input/data/counterfactual"),
         "--vocabulary": ("SM_CHANNEL_VOCABULARY", "/opt/ml/input/data/vocabulary"),
         "--model-dir": ("SM_MODEL_DIR", "/opt/ml/model"),
         "--output-data-dir": ("SM_OUTPUT_DATA_DIR", "/opt/ml/output/data"),
@@ -49,7 +51,11 @@ def _add(parser: argparse.ArgumentParser, name: str, default: float) -> None:
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     vocabulary = Vocabulary.load(options.vocabulary / "vocabulary.json")
-    reviews = read_shards(options.train, vocabulary.sha256, len(vocabulary))
+    corpus = Corpus(
+        labelled=read_channel(options.train, vocabulary),
+        unlabelled=read_channel(options.unlabelled, vocabulary, optional=True),
+        counterfactual=read_channel(options.counterfactual, vocabulary, optional=True),
+    )
     config = LSTMConfig(
         vocabulary_size=len(vocabulary),
         embedding_dim=options.embedding_dim,
@@ -67,16 +73,14 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     )
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    trainer = Trainer(
+    model, history = train(
         config,
         settings,
-        reviews,
+        corpus,
         checkpoints=options.checkpoint_dir,
         say=lambda line: print(line, flush=True),
         stop_asked=lambda: bool(stopped),
     )
-    model = trainer.train()
-    history: dict[str, Any] = history_json(trainer)
     source = {
         "training_job": environ.get("TRAINING_JOB_NAME", ""),
         "vocabulary_sha256": vocabulary.sha256,
@@ -86,6 +90,13 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     write_artifact(options.model_dir, model, vocabulary, code, training=history, source=source)
     options.output_data_dir.mkdir(parents=True, exist_ok=True)
     write_json(options.output_data_dir / "training_history.json", history)
+
+
+def read_channel(folder: Path, vocabulary: Vocabulary, *, optional: bool = False) -> Reviews:
+    """The reviews of a channel; of an optional one that is not there, none."""
+    if optional and not folder.is_dir():
+        return concatenate([])
+    return read_shards(folder, vocabulary.sha256, len(vocabulary))
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -13,6 +13,7 @@ from model.archives import ArchiveLimits
 from model.artifact import load_artifact, pack, unpack, write_artifact
 from model.errors import ArchiveError, ArtifactError
 from model.files import sha256_of
+from model.lstm import LSTMConfig, SentimentLSTM
 from model.manifest import write_manifest
 from model.tensors import read_tensors, tensor_bytes
 from tests.model.factory import (
@@ -205,3 +206,12 @@ def test_no_source_of_ours_knows_how_to_unpickle() -> None:
                 "allow_pickle",
             ):
                 assert forbidden not in source, f"{path} uses {forbidden}"
+
+
+@pytest.mark.parametrize("keys", [[4, 3], [3, 3]])
+def test_ngrams_out_of_order_are_refused(tmp_path: Path, code: Path, keys: list[int]) -> None:
+    model = SentimentLSTM(LSTMConfig(len(vocabulary()), ngram_count=2))
+    model.ngrams.set(np.array(keys), np.zeros(2), 0.0)
+    write_artifact(tmp_path / "model", model, vocabulary(), code, training={}, source={})
+    with pytest.raises(ArtifactError, match="not in ascending order"):
+        load_artifact(tmp_path / "model")

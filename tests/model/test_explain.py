@@ -9,7 +9,9 @@ from model.errors import ModelError
 from model.explain import WordWeight, explain, word_weights
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.predictor import Predictor
-from model.training import Trainer, TrainingSettings
+from model.recipe import Corpus, train
+from model.shards import concatenate
+from model.training import TrainingSettings
 from tests.model.factory import BAD, GOOD, encoded, sentence, vocabulary
 
 
@@ -20,8 +22,9 @@ def predictor() -> Iterator[Predictor]:
     torch.set_num_threads(1)
     config = LSTMConfig(len(vocabulary()), embedding_dim=8, hidden_dim=6, max_review_length=30)
     settings = TrainingSettings(epochs=8, learning_rate=0.03)
-    trainer = Trainer(config, settings, encoded(400), say=lambda line: None)
-    yield Predictor(Artifact(trainer.train().requires_grad_(False), vocabulary(), {}))
+    none = concatenate([])
+    model, _ = train(config, settings, Corpus(encoded(400), none, none), say=lambda line: None)
+    yield Predictor(Artifact(model.requires_grad_(False), vocabulary(), {}))
     torch.set_num_threads(threads)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from model.artifact import load_artifact
 from model.errors import ModelError
+from model.judging import judge
 from model.predictor import Prediction, Predictor
 from model.shards import Reviews
-from model.training import judge
 from tests.model import factory
 
 

@@ -7,16 +7,11 @@ import pytest
 import torch
 
 from model.errors import DataError, StoppedError, TrainingError
+from model.examples import Examples, split_validation
+from model.judging import judge
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.shards import Reviews
-from model.training import (
-    Trainer,
-    TrainingSettings,
-    history_json,
-    judge,
-    learning_rate,
-    split_validation,
-)
+from model.training import Trainer, TrainingSettings, learning_rate
 from tests.model.factory import encoded, vocabulary
 
 CONFIG = LSTMConfig(
@@ -28,7 +23,16 @@ SETTINGS = TrainingSettings(epochs=2, batch_size=8, validation_fraction=0.2)
 def trainer(checkpoints: Path | None = None, **options: Any) -> Trainer:
     settings = replace(SETTINGS, **options.pop("settings", {}))
     options.setdefault("say", lambda line: None)
-    return Trainer(CONFIG, settings, options.pop("reviews", encoded()), checkpoints, **options)
+    torch.manual_seed(settings.seed)
+    return Trainer(SentimentLSTM(CONFIG), settings, examples(settings), checkpoints, **options)
+
+
+def examples(settings: TrainingSettings) -> Examples:
+    reviews = encoded()
+    training, validation = split_validation(
+        reviews.labels, settings.validation_fraction, settings.seed
+    )
+    return Examples(reviews, reviews.labels.astype(np.float32), training, validation)
 
 
 def same_weights(one: SentimentLSTM, other: SentimentLSTM) -> bool:
@@ -98,12 +102,12 @@ def test_one_line_an_epoch() -> None:
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     for part in ("loss", "validation accuracy", "tokens/s", "s left"):
         assert part in lines[0]
-    assert len(history_json(run)["epochs"]) == 2
+    assert len(run.history_json()["epochs"]) == 2
 
 
 def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "model.training.judge", lambda model, reviews, indices: np.zeros(len(indices))
+        "model.training.judge_lstm", lambda model, reviews, indices: np.zeros(len(indices))
     )
     lines: list[str] = []
     run = trainer(settings={"epochs": 9, "patience": 2}, say=lines.append)
@@ -113,29 +117,28 @@ def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    reviews = encoded()
-    right = reviews.labels.astype(float)
-    answers = iter([right, 1 - right, 1 - right])
+    right = encoded().labels - 0.5
+    answers = iter([right, -right, -right])
     weights: list[dict[str, torch.Tensor]] = []
 
     def judged(model: SentimentLSTM, reviews: Reviews, indices: Any) -> Any:
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
         return next(answers)[indices]
 
-    monkeypatch.setattr("model.training.judge", judged)
-    model = trainer(reviews=reviews, settings={"epochs": 3}).train()
+    monkeypatch.setattr("model.training.judge_lstm", judged)
+    model = trainer(settings={"epochs": 3}).train()
     assert torch.equal(model.state_dict()["output.weight"], weights[0]["output.weight"])
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     run = trainer()
-    forward = SentimentLSTM.forward
+    read = SentimentLSTM.read
     calls = iter(range(100))
 
     def broken(self: SentimentLSTM, *inputs: Any) -> torch.Tensor:
-        return forward(self, *inputs) * (float("nan") if next(calls) >= 6 else 1.0)
+        return read(self, *inputs) * (float("nan") if next(calls) >= 6 else 1.0)
 
-    monkeypatch.setattr(SentimentLSTM, "forward", broken)
+    monkeypatch.setattr(SentimentLSTM, "read", broken)
     with pytest.raises(TrainingError, match=r"the loss is nan, .* at step 3; a lower learning"):
         run.train()
 
@@ -144,10 +147,8 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     run = trainer()
     run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
     indices = np.arange(8)
-    reviews = run._reviews
     halves = [run._gradients((half, indices[half::2])) for half in (0, 1)]
     _, whole = run._gradients((0, indices))
-    assert len(reviews) == 60
     for one, other, both in zip(halves[0][1], halves[1][1], whole, strict=True):
         torch.testing.assert_close(one + other, both)
 

@@ -50,6 +50,7 @@ def test_archive_to_evaluation(jobs: Jobs) -> None:
         "--embedding-dim=8",
         "--hidden-dim=8",
         "--epochs=6",
+        "--patience=6",
         "--dropout=0.1",
         "--learning-rate=0.03",
     ]

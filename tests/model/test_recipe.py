@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.judging import judge, judge_branches, judge_ngrams, probability
+from model.lstm import LSTMConfig
+from model.recipe import Corpus, distil, train, with_ngrams
+from model.shards import Reviews, concatenate
+from model.training import TrainingSettings
+from tests.model.factory import encoded, vocabulary
+
+CONFIG = LSTMConfig(len(vocabulary()), embedding_dim=6, hidden_dim=5, dropout=0.1)
+SETTINGS = TrainingSettings(epochs=4, learning_rate=0.03)
+NONE = concatenate([])
+
+
+def unlabelled(count: int = 40) -> Reviews:
+    return replace(encoded(count, seed=3), labels=np.full(count, -1, np.int8))
+
+
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
+def test_both_branches_learn_and_agree_on_one_verdict() -> None:
+    corpus = Corpus(encoded(200), unlabelled(), NONE)
+    model, history = train(CONFIG, SETTINGS, corpus, say=quiet)
+    unseen = encoded(60, seed=2)
+    wanted = unseen.labels == 1
+    branches = judge_branches(model, unseen, np.arange(60))
+    assert ((branches["lstm"] >= 0) == wanted).mean() > 0.9
+    assert ((branches["ngrams"] >= 0) == wanted).mean() > 0.9
+    assert ((judge(model, unseen, np.arange(60)) >= 0.5) == wanted).mean() > 0.9
+    assert 0 <= history["mix"]["ngram_share"] <= 1
+    assert model.temperature.item() == pytest.approx(history["mix"]["temperature"], abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    corpus = Corpus(encoded(60), unlabelled(), NONE)
+    one, same = (train(CONFIG, SETTINGS, corpus, say=quiet)[0].state_dict() for _ in range(2))
+    assert all((one[name] == same[name]).all() for name in one)
+
+
+def test_unlabelled_reviews_are_learned_as_the_ngrams_guess_them() -> None:
+    labelled = encoded(200)
+    training, validation = np.arange(20, 200), np.arange(20)
+    model = with_ngrams(CONFIG, SETTINGS, labelled, training)
+    examples = distil(model, Corpus(labelled, unlabelled(), NONE), training, validation)
+    assert len(examples.training) == 180 + 40
+    assert not set(examples.training) & set(validation)
+    guesses = examples.targets[200:]
+    said = probability(judge_ngrams(model, unlabelled(), np.arange(40)))
+    assert ((guesses > 0) & (guesses < 1)).all()
+    assert (np.argsort(guesses) == np.argsort(said)).all()
+
+
+def test_reviews_of_the_slice_are_not_in_the_ngrams() -> None:
+    thrice = Reviews(np.full(3, 19, np.int32), np.array([0, 3]), np.array([1], np.int8))
+    reviews = concatenate([thrice, thrice, encoded(60)])
+    key = (19 * CONFIG.vocabulary_size + 19) * CONFIG.vocabulary_size + 19
+    model = with_ngrams(CONFIG, SETTINGS, reviews, np.arange(2, 62))
+    assert key not in model.ngrams.keys.tolist()
+    model = with_ngrams(CONFIG, SETTINGS, reviews, np.arange(62))
+    assert key in model.ngrams.keys.tolist()
+
+
+def test_a_slice_without_a_mistake_makes_nothing_certain() -> None:
+    corpus = Corpus(encoded(40), NONE, NONE)
+    model, _ = train(CONFIG, replace(SETTINGS, epochs=8), corpus, say=quiet)
+    probabilities = judge(model, encoded(40), np.arange(40))
+    assert 0.001 < probabilities.min() and probabilities.max() < 0.999
