@@ -1,0 +1,317 @@
+"""report.html: what a reviewer needs to see of a version, in one file without outside parts."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from model.charts import Axis, Dot, Line, dot_chart, line_chart, nice_axis, share_axis
+from model.highlights import Mistake, mistake_html
+from model.report_style import STYLE
+
+Document = Mapping[str, Any]
+_CONFIDENCE = 1.96  # standard deviations: 95 %
+# No script, no outside part: whatever a review holds, it stays text.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def report_html(
+    evaluation: Document,
+    *,
+    history: Sequence[Mapping[str, float]] = (),
+    mistakes: Sequence[Mistake] = (),
+    bars: Mapping[str, float] | None = None,
+    lineage: Mapping[str, str] | None = None,
+) -> str:
+    """The page of one evaluation document (see `evaluation.evaluate`).
+
+    `history` are the epochs of training, `bars` what the gate asks for (MinAccuracy,
+    MinAdvantageOverBaseline), `lineage` names and values of what the version was made of.
+    """
+    bars = bars or {}
+    sections = (
+        _comparison(evaluation, bars),
+        _curves(evaluation),
+        _training(history),
+        _slices(evaluation),
+        _mistakes(mistakes),
+        _lineage(lineage or {}),
+    )
+    count = evaluation["dataset"]["item_count"]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>Evaluation of a sentiment model</title><style>{STYLE}</style></head><body><main>"
+        "<h1>Evaluation of a sentiment model</h1>"
+        f'<p class="soft">Judged on {count:,} test reviews, which neither training nor selection'
+        " has seen. Ranges are 95&nbsp;% confidence.</p>"
+        f"{_tiles(evaluation, bars)}{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _accuracy(part: Document) -> tuple[float, float]:
+    """Value and half the width of its confidence interval."""
+    figure = part["accuracy"]
+    deviation = figure["standard_deviation"]
+    half = _CONFIDENCE * deviation if isinstance(deviation, int | float) else 0.0
+    return float(figure["value"]), half
+
+
+def _tiles(evaluation: Document, bars: Mapping[str, float]) -> str:
+    metrics = evaluation["binary_classification_metrics"]
+    value, half = _accuracy(metrics)
+    minimum = bars.get("MinAccuracy")
+    tiles = [_tile("Test accuracy", _percent(value), f"± {_points(half)} points")]
+    if minimum is not None:
+        tiles.append(_gate_tile("Gate", value, minimum, f"MinAccuracy {_percent(minimum)}"))
+    if "baseline" in evaluation:
+        advantage = evaluation["advantage_over_baseline"]["value"]
+        name = evaluation["baseline"]["name"]
+        least = bars.get("MinAdvantageOverBaseline", 0.0)
+        tiles.append(
+            _tile(
+                f"Against {name}",
+                f"{_signed(advantage)} points",
+                f"{name} reaches {_percent(_accuracy(evaluation['baseline'])[0])}",
+                "good" if advantage >= least else "bad",
+            )
+        )
+    if "production" in evaluation:
+        tiles.append(_production_tile(evaluation["production"]))
+    if "counterfactual" in evaluation:
+        value, half = _accuracy(evaluation["counterfactual"])
+        tiles.append(_tile("Rewritten reviews", _percent(value), f"± {_points(half)} points"))
+    error = evaluation["calibration"]["expected_calibration_error"]
+    tiles.append(_tile("Calibration error", f"{error:.3f}", "expected, 15 bins"))
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _gate_tile(name: str, value: float, minimum: float, about: str) -> str:
+    passed = value >= minimum
+    return _tile(name, "passed" if passed else "missed", about, "good" if passed else "bad")
+
+
+def _production_tile(production: Document) -> str:
+    difference = production["difference"]
+    about = f"it reaches {_percent(_accuracy(production)[0])}"
+    if not production["same_data"]:
+        about += " on other data"
+    style = "good" if difference >= 0 else "bad"
+    return _tile("Against production", f"{_signed(difference)} points", about, style)
+
+
+def _tile(name: str, value: str, about: str, style: str = "") -> str:
+    return (
+        f'<div class="card tile"><span>{escape(name)}</span><b class="{style}">{escape(value)}</b>'
+        f"<span>{escape(about)}</span></div>"
+    )
+
+
+def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
+    dots = [_dot("This version", evaluation["binary_classification_metrics"])]
+    dots += [
+        _dot(f"its {name} branch alone", branch, "third")
+        for name, branch in evaluation.get("branches", {}).items()
+    ]
+    if "baseline" in evaluation:
+        dots.append(
+            _dot(f"{evaluation['baseline']['name']} baseline", evaluation["baseline"], "two")
+        )
+    if "production" in evaluation:
+        dots.append(_dot("Version in production", evaluation["production"], "two"))
+    minimum = bars.get("MinAccuracy")
+    note = "The dashed line is MinAccuracy, below which nothing is registered."
+    chart = dot_chart("Accuracy of this version and what it is held against", dots, bar=minimum)
+    cards = _card("On the test reviews", chart)
+    if "counterfactual" in evaluation:
+        cards += _rewritten(evaluation["counterfactual"])
+    return _section("Accuracy", note if minimum is not None else "", _grid(cards))
+
+
+def _rewritten(counterfactual: Document) -> str:
+    dots = [_dot("This version", counterfactual)]
+    dots += [
+        _dot(f"its {name} branch alone", branch, "third")
+        for name, branch in counterfactual.get("branches", {}).items()
+    ]
+    if "baseline" in counterfactual:
+        dots.append(
+            _dot(
+                f"{counterfactual['baseline']['name']} baseline", counterfactual["baseline"], "two"
+            )
+        )
+    count = counterfactual["item_count"]
+    about = (
+        f"{count:,} reviews that people changed as little as they could until the label flipped:"
+        " who only counts words stays at the old verdict."
+    )
+    chart = dot_chart("Accuracy on rewritten reviews", dots)
+    return _card("On rewritten reviews", f'{chart}<p class="key">{about}</p>')
+
+
+def _dot(name: str, part: Document, style: str = "one", size: int = 0) -> Dot:
+    value, half = _accuracy(part)
+    return Dot(name, value, max(0.0, value - half), min(1.0, value + half), style, size)
+
+
+def _curves(evaluation: Document) -> str:
+    metrics = evaluation["binary_classification_metrics"]
+    roc = metrics["receiver_operating_characteristic_curve"]
+    recall = metrics["precision_recall_curve"]
+    bins = evaluation["calibration"]["bins"]
+    diagonal = Line("", (0, 1), (0, 1), "guide")
+    cards = [
+        _card(
+            f"ROC: area {_figure(metrics['auc'])}",
+            line_chart(
+                "Receiver operating characteristic",
+                [diagonal, Line("", roc["false_positive_rates"], roc["true_positive_rates"])],
+                share_axis("false positive rate"),
+                share_axis("true positive rate"),
+            ),
+        ),
+        _card(
+            f"Precision and recall: F1 {_figure(metrics['f1'])}",
+            line_chart(
+                "Precision over recall",
+                [Line("", recall["recalls"], recall["precisions"])],
+                share_axis("recall"),
+                share_axis("precision"),
+            ),
+        ),
+        _card(
+            f"Calibration: error {evaluation['calibration']['expected_calibration_error']:.3f}",
+            line_chart(
+                "Accuracy over confidence",
+                [
+                    Line("", (0.5, 1), (0.5, 1), "guide"),
+                    Line(
+                        "",
+                        [one["confidence"] for one in bins],
+                        [one["accuracy"] for one in bins],
+                        dots=True,
+                    ),
+                ],
+                Axis("confidence in the verdict", 0.5, 1.0, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
+                share_axis("share of right verdicts"),
+            ),
+        ),
+        _card("Confusion", _confusion(metrics["confusion_matrix"])),
+    ]
+    return _section("How it decides", "", _grid("".join(cards)))
+
+
+def _confusion(matrix: Document) -> str:
+    total = sum(count for row in matrix.values() for count in row.values())
+    rows = []
+    for actual, name in (("0", "negative"), ("1", "positive")):
+        cells = "".join(
+            f'<td class="{"" if actual == verdict else "wrong"}">{matrix[actual][verdict]:,}'
+            f"<span>{100 * matrix[actual][verdict] / total:.1f} %</span></td>"
+            for verdict in ("0", "1")
+        )
+        rows.append(f"<tr><th>is {name}</th>{cells}</tr>")
+    head = "<tr><th></th><th>taken for negative</th><th>taken for positive</th></tr>"
+    return f'<table class="confusion">{head}{"".join(rows)}</table>'
+
+
+def _training(history: Sequence[Mapping[str, float]]) -> str:
+    epochs = [row["epoch"] for row in history]
+    if not epochs:
+        return ""
+    cards = []
+    for key, title, style in (
+        ("loss", "Loss on the training reviews", "two"),
+        ("validation_accuracy", "Accuracy on the validation slice", "one"),
+    ):
+        values = [row[key] for row in history if key in row]
+        if len(values) == len(epochs):
+            chart = line_chart(
+                title,
+                [Line("", epochs, values, style, dots=True)],
+                nice_axis("epoch", epochs, whole=True),
+                nice_axis("", values),
+            )
+            cards.append(_card(title, chart))
+    return _section(
+        "Training",
+        "The slice is held out of the training reviews; the best epoch on it is the version.",
+        _grid("".join(cards)),
+    )
+
+
+def _slices(evaluation: Document) -> str:
+    baseline = any("baseline" in one for one in evaluation["slices"])
+    cards = []
+    groups = dict.fromkeys(one["group"] for one in evaluation["slices"])
+    for group in groups:
+        dots: list[Dot] = []
+        for one in evaluation["slices"]:
+            if one["group"] == group:
+                dots.append(_dot(one["name"], one, size=one["item_count"]))
+                if "baseline" in one:
+                    dots.append(_dot("", one["baseline"], "two"))
+        cards.append(_card(f"By {group}", dot_chart(f"Accuracy by {group}", dots)))
+    name = evaluation["baseline"]["name"] if baseline else ""
+    key = _key(("one", "this version"), *((("two", f"{name} baseline"),) if baseline else ()))
+    return _section("Which reviews it gets right", "", _grid("".join(cards)) + key)
+
+
+def _key(*entries: tuple[str, str]) -> str:
+    items = "".join(
+        f'<span><i class="{style}"></i>{escape(name)}</span>' for style, name in entries
+    )
+    return f'<p class="key">{items}</p>'
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> str:
+    if not mistakes:
+        return ""
+    return _section(
+        f"The {len(mistakes)} most confident mistakes",
+        "Green words spoke for positive, red ones for negative; a click shows the review.",
+        "".join(mistake_html(mistake) for mistake in mistakes),
+    )
+
+
+def _lineage(lineage: Mapping[str, str]) -> str:
+    if not lineage:
+        return ""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for name, value in lineage.items()
+    )
+    return _section(
+        "What it was made of", "", f'<div class="card wide"><table>{rows}</table></div>'
+    )
+
+
+def _section(title: str, about: str, body: str) -> str:
+    note = f'<p class="soft">{escape(about)}</p>' if about else ""
+    return f"<section><h2>{escape(title)}</h2>{note}{body}</section>"
+
+
+def _grid(cards: str) -> str:
+    return f'<div class="charts">{cards}</div>'
+
+
+def _card(title: str, body: str) -> str:
+    head = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<div class="card">{head}{body}</div>'
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _figure(metric: Document) -> str:
+    value = metric["value"]
+    return f"{value:.4f}" if isinstance(value, int | float) else str(value)
