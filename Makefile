@@ -11,7 +11,7 @@ PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_mode
 # Tools whose pins clash with ours: an environment each.
 TOOLS := awscli
 
-.PHONY: help setup run serve test lint bench-serve bench-local soak load lock clean
+.PHONY: help setup run serve test lint scan bench-serve bench-local soak load lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -46,6 +46,12 @@ bench-serve: setup  ## how fast a review is judged, beside the ancestor's method
 
 load: setup  ## the API at its limit, at twice its limit, and when the model is killed; DURATION=600 seconds
 	@.venv/bin/python -m benchmarks.limits --seconds $(DURATION) $(if $(ARTIFACT),--artifact "$(ARTIFACT)")
+
+scan: setup .tools/scan/ready  ## cfn-lint, checkov, hadolint, pip-audit, ruff's security rules
+	@requirements/scan.sh
+
+soak: setup  ## the deploy function's state machine in full: 1,000 runs of 50 steps
+	@SOAK_RUNS=1000 SOAK_STEPS=50 .venv/bin/python -m pytest tests/deploy_model/test_convergence.py -n 0
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Scans the template, the image and the locked packages: `make scan`. The scanners pin what the
+# project pins otherwise, so they have a virtual environment of their own, .tools/scan.
+set -eu
+cd "$(dirname "$0")/.."
+scan=.tools/scan/bin
+
+echo "scan: cfn-lint, with the serverless rules"
+"$scan/cfn-lint" --append-rules cfn_lint_serverless.rules --regions us-east-1 eu-west-1 \
+    --template lambda/template.yaml
+echo "scan: checkov"
+"$scan/checkov" --file lambda/template.yaml --framework cloudformation --compact --quiet \
+    --skip-download
+"$scan/checkov" --file inference/Dockerfile --framework dockerfile --compact --quiet \
+    --skip-download
+echo "scan: hadolint"
+"$scan/hadolint" inference/Dockerfile
+echo "scan: ruff's security rules"
+.venv/bin/ruff check --select S --quiet .
+echo "scan: pip-audit"
+for lock in base torch; do
+    "$scan/python" requirements/audit.py "requirements/$lock.lock"
+done
+echo "scan: clean"

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from deploy_model.settings import Settings as DeploySettings
+from predict_api.settings import Settings as PredictSettings
+
+from tests.infrastructure.template import PATH, listed, resources, statements, template
+
+ROLES = resources("AWS::IAM::Role")
+# Actions that AWS knows no resources for: "*" is the only thing to write.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+WITHOUT_RESOURCES = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "sagemaker:ListModels",
+    "sagemaker:ListEndpointConfigs",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
+}
+
+
+def role_statements(name: str) -> list[dict[str, Any]]:
+    return [
+        statement
+        for policy in ROLES[name]["Policies"]
+        for statement in statements(policy["PolicyDocument"])
+    ]
+
+
+def role_actions(name: str) -> set[str]:
+    return {action for one in role_statements(name) for action in listed(one["Action"])}
+
+
+def test_the_template_fits_into_the_request_that_carries_it() -> None:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    assert PATH.stat().st_size <= 51_200
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_may_do_everything_of_anything(role: str) -> None:
+    assert not [action for action in role_actions(role) if "*" in action]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_names_its_resources_where_there_are_any(role: str) -> None:
+    for statement in role_statements(role):
+        if statement["Resource"] == "*":
+            assert set(listed(statement["Action"])) <= WITHOUT_RESOURCES
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_is_taken_by_one_service_for_this_account_alone(role: str) -> None:
+    (statement,) = ROLES[role]["AssumeRolePolicyDocument"]["Statement"]
+    assert list(statement["Principal"]) == ["Service"]
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
+
+
+def test_a_role_is_passed_to_sagemaker_alone_and_by_name() -> None:
+    passing = {
+        role: statement
+        for role in ROLES
+        for statement in role_statements(role)
+        if "iam:PassRole" in listed(statement["Action"])
+    }
+    assert set(passing) == {"DeployRole", "ExecutionRole"}
+    for statement in passing.values():
+        assert statement["Condition"] == {
+            "StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}
+        }
+        assert "*" not in json.dumps(statement["Resource"])
+
+
+def test_the_api_may_ask_one_endpoint_write_its_logs_and_trace() -> None:
+    unconditional = [
+        one
+        for one in ROLES["PredictRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+        if "Fn::If" not in one
+    ]
+    assert [one["Sid"] for one in unconditional] == ["AskTheEndpoint", "Log", "Trace"]
+    assert unconditional[0]["Action"] == "sagemaker:InvokeEndpoint"
+    assert unconditional[0]["Resource"]["Fn::Sub"].endswith(":endpoint/${Name}")
+
+
+@pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))
+def test_a_bucket_is_closed_encrypted_and_versioned(bucket: str) -> None:
+    properties = resources("AWS::S3::Bucket")[bucket]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert "BucketEncryption" in properties
+
+
+@pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))
+def test_a_bucket_speaks_tls_only(bucket: str) -> None:
+    (policy,) = [
+        one
+        for one in resources("AWS::S3::BucketPolicy").values()
+        if one["Bucket"] == {"Ref": bucket}
+    ]
+    (deny,) = [one for one in statements(policy["PolicyDocument"]) if one["Sid"] == "TlsOnly"]
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+    assert len(deny["Resource"]) == 2
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_website_is_read_through_its_distribution_alone() -> None:
+    document = resources("AWS::S3::BucketPolicy")["WebsiteBucketPolicy"]["PolicyDocument"]
+    (allow,) = [one for one in statements(document) if one["Effect"] == "Allow"]
+    assert allow["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+    assert allow["Action"] == "s3:GetObject"
+    arn = allow["Condition"]["StringEquals"]["aws:SourceArn"]["Fn::Sub"]
+    assert arn.endswith(":distribution/${Distribution}")
+    (config,) = resources("AWS::CloudFront::Distribution").values()
+    website = config["DistributionConfig"]["Origins"][0]
+    assert website["OriginAccessControlId"] == {"Fn::GetAtt": "OriginAccessControl.Id"}
+
+
+def test_every_event_has_a_dead_letter_queue() -> None:
+    for rule in resources("AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": "DeadLetters.Arn"}}
+            assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 3600
+    (config,) = resources("AWS::Lambda::EventInvokeConfig").values()
+    failure = config["DestinationConfig"]["OnFailure"]
+    assert failure == {"Destination": {"Fn::GetAtt": "DeadLetters.Arn"}}
+
+
+def test_the_queue_takes_letters_from_every_rule() -> None:
+    (policy,) = resources("AWS::SQS::QueuePolicy").values()
+    (rules, *_) = statements(policy["PolicyDocument"])
+    sources = rules["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert {one["Fn::GetAtt"].split(".")[0] for one in sources} == set(
+        resources("AWS::Events::Rule")
+    )
+
+
+def test_one_dead_letter_is_an_alarm() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (1, 1)
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+@pytest.mark.parametrize("alarm", resources("AWS::CloudWatch::Alarm"))
+def test_every_alarm_tells_the_topic(alarm: str) -> None:
+    assert resources("AWS::CloudWatch::Alarm")[alarm]["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_the_default_has_no_more_alarms_than_cost_nothing() -> None:
+    always = [
+        one
+        for one in template()["Resources"].values()
+        if one["Type"] == "AWS::CloudWatch::Alarm" and "Condition" not in one
+    ]
+    assert len(always) <= 10
+
+
+@pytest.mark.parametrize("group", resources("AWS::Logs::LogGroup"))
+def test_logs_are_kept_for_a_set_time(group: str) -> None:
+    properties = resources("AWS::Logs::LogGroup")[group]
+    assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_every_function_has_a_log_group_and_a_bound() -> None:
+    groups = json.dumps(resources("AWS::Logs::LogGroup"))
+    functions = resources("AWS::Lambda::Function")
+    assert len(functions) == 2
+    for name, function in functions.items():
+        assert f"/aws/lambda/${{{name}}}" in groups
+        assert "ReservedConcurrentExecutions" in function
+        assert function["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_the_api_is_throttled() -> None:
+    (stage,) = resources("AWS::ApiGatewayV2::Stage").values()
+    limits = stage["DefaultRouteSettings"]
+    assert limits["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
+    assert limits["ThrottlingBurstLimit"] == {"Ref": "RequestsPerSecond"}
+
+
+def test_the_access_log_tells_nothing_of_the_reader() -> None:
+    (stage,) = resources("AWS::ApiGatewayV2::Stage").values()
+    fields = json.loads(stage["AccessLogSettings"]["Format"])
+    assert "request_id" in fields
+    assert not {"$context.identity.sourceIp", "$context.path"} & set(fields.values())
+
+
+def test_the_firewall_bounds_each_address_where_it_is_wanted() -> None:
+    (firewall,) = resources("AWS::WAFv2::WebACL").values()
+    (rule,) = firewall["Rules"]
+    assert rule["Statement"]["RateBasedStatement"]["AggregateKeyType"] == "IP"
+    assert rule["Action"]["Block"]["CustomResponse"]["ResponseCode"] == 429
+
+
+def test_the_distribution_adds_the_headers_that_the_site_was_tested_with() -> None:
+    wanted = json.loads((PATH.parents[1] / "website" / "headers.json").read_text("utf-8"))
+    (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy").values()
+    config = policy["ResponseHeadersPolicyConfig"]
+    security, custom = config["SecurityHeadersConfig"], config["CustomHeadersConfig"]["Items"]
+    transport = security["StrictTransportSecurity"]
+    given = {
+        "Content-Security-Policy": security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+        "X-Content-Type-Options": "nosniff" if security["ContentTypeOptions"] else "",
+        "X-Frame-Options": security["FrameOptions"]["FrameOption"],
+        "Referrer-Policy": security["ReferrerPolicy"]["ReferrerPolicy"],
+        "Strict-Transport-Security": f"max-age={transport['AccessControlMaxAgeSec']}"
+        + ("; includeSubDomains" if transport["IncludeSubdomains"] else ""),
+        **{one["Header"]: one["Value"] for one in custom},
+    }
+    assert given == wanted
+
+
+def test_an_image_tag_never_moves_and_is_scanned() -> None:
+    (repository,) = resources("AWS::ECR::Repository").values()
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+def test_the_functions_are_given_settings_that_they_know() -> None:
+    functions = resources("AWS::Lambda::Function")
+    predict = set(functions["PredictFunction"]["Environment"]["Variables"])
+    assert predict <= {field.name.upper() for field in dataclasses.fields(PredictSettings)}
+    deploy = set(functions["DeployFunction"]["Environment"]["Variables"])
+    assert deploy == {field.name.upper() for field in dataclasses.fields(DeploySettings)}
+
+
+def test_the_functions_have_the_time_that_they_count_on() -> None:
+    functions = resources("AWS::Lambda::Function")
+    for function, key in (("PredictFunction", "FUNCTION_TIMEOUT_S"), ("DeployFunction", "LEASE_S")):
+        properties = functions[function]
+        assert properties["Environment"]["Variables"][key] == str(properties["Timeout"])
+
+
+def test_nothing_that_holds_data_outlives_the_stack() -> None:
+    kept = ("AWS::S3::Bucket", "AWS::ECR::Repository", "AWS::Logs::LogGroup", "AWS::KMS::Key")
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] in kept:
+            assert resource["DeletionPolicy"] == "Delete", name
