@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypedDict
 
@@ -17,17 +19,22 @@ import boto3
 from botocore.config import Config
 
 from deploy_model.apply import apply
-from deploy_model.errors import EventError
+from deploy_model.errors import ArtifactError, EventError
+from deploy_model.lease import Lease
 from deploy_model.logs import logger
-from deploy_model.observe import SageMakerClient, observe
+from deploy_model.observe import Clients, observe
 from deploy_model.observed import APPROVED, PENDING, Observed
-from deploy_model.plan import Plan, Status, plan
+from deploy_model.plan import Plan, Status, plan, refuse
 from deploy_model.settings import Settings
+from deploy_model.verify import verify
 
 DETAIL_TYPES = ("SageMaker Model Package State Change", "SageMaker Endpoint State Change")
 # Each round ends with an account nearer to the wanted one; a delete, a create and the tidying up
 # are three. More are needed only when someone else is at work, and they will be called for it too.
 MAX_ROUNDS = 6
+# Another call changes the account in seconds, and this one may have come about something newer.
+LEASE_ATTEMPTS = 20
+LEASE_PAUSE_S = 1.0
 
 
 class Outcome(TypedDict):
@@ -39,12 +46,21 @@ class Outcome(TypedDict):
     message: str
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """The account and the clock; tests bring their own."""
+
+    clients: Clients
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+
+
 def handler(event: Mapping[str, Any], context: Any) -> Outcome:
     """Converge, and say how things stand. Raises EventError for an event it does not know."""
     started = time.monotonic()
     settings = Settings.from_env(os.environ)
     asked_for = requested_package(event)
-    outcome = converge(_sagemaker(), settings, asked_for)
+    outcome = converge(Surroundings(_client), settings, asked_for)
     logger.info(
         "converged",
         request_id=getattr(context, "aws_request_id", None),
@@ -69,20 +85,60 @@ def requested_package(event: Mapping[str, Any]) -> str | None:
 
 
 def converge(
-    sagemaker: SageMakerClient, settings: Settings, asked_for: str | None = None
+    surroundings: Surroundings, settings: Settings, asked_for: str | None = None
 ) -> Outcome:
     """Observe, plan and apply until there is nothing left to do but to wait."""
+    observed = observe(surroundings.clients, settings)
+    step = plan(settings, observed, surroundings.now())
+    if step.requests:
+        lease = Lease(surroundings.clients("s3"), settings)
+        if _take(lease, surroundings):
+            try:
+                observed, step = _change(surroundings, settings)
+            finally:
+                lease.give_back()
+        else:  # whoever holds it looks again before the end, and so does the schedule
+            logger.info("deferred", reason="another call holds the lease")
+    return _outcome(settings, observed, step, asked_for)
+
+
+def _take(lease: Lease, surroundings: Surroundings) -> bool:
+    for attempt in range(LEASE_ATTEMPTS):
+        if attempt:
+            surroundings.sleep(LEASE_PAUSE_S)
+        if lease.take(surroundings.now()):
+            return True
+    return False
+
+
+def _change(surroundings: Surroundings, settings: Settings) -> tuple[Observed, Plan]:
+    """What is done under the lease: everything that changes the account."""
+    clients = surroundings.clients
     for _ in range(MAX_ROUNDS):
-        observed = observe(sagemaker, settings)
-        step = plan(settings, observed)
+        observed = observe(clients, settings)
+        step = _verified(surroundings, observed, plan(settings, observed, surroundings.now()))
         for request in step.requests:
-            done = apply(sagemaker, settings, observed, request)
+            done = apply(clients, settings, observed, request)
             logger.info("sent" if done else "overtaken", operation=request.operation)
             if not done:
                 break
         if not step.requests:
             break
-    return _outcome(settings, observed, step, asked_for)
+    return observed, step
+
+
+def _verified(surroundings: Surroundings, observed: Observed, step: Plan) -> Plan:
+    """The plan, or its refusal where what it would serve is not what it is said to be."""
+    if step.rollout is None:
+        return step
+    try:
+        for package in (step.rollout.package, step.rollout.shadow):
+            if package is not None:
+                verify(surroundings.clients("s3"), package)
+    except ArtifactError as error:
+        logger.error("refused", version=package.version if package else None, reason=str(error))
+        return refuse(observed, step.rollout, str(error), surroundings.now())
+    return step
 
 
 def _outcome(settings: Settings, observed: Observed, step: Plan, asked_for: str | None) -> Outcome:
@@ -107,9 +163,9 @@ def _outcome(settings: Settings, observed: Observed, step: Plan, asked_for: str 
 
 
 @cache
-def _sagemaker() -> SageMakerClient:
+def _client(service: str) -> Any:
     return boto3.client(
-        "sagemaker",
+        service,  # type: ignore[call-overload]  # the stubs want the name itself
         config=Config(
             connect_timeout=2,
             read_timeout=10,

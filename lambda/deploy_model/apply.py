@@ -5,32 +5,38 @@ from __future__ import annotations
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from deploy_model.observe import SageMakerClient, describe_endpoint, is_missing
+from deploy_model.observe import Clients, SageMakerClient, describe_endpoint, is_missing
 from deploy_model.observed import Endpoint, Observed
-from deploy_model.rollout import Request
 from deploy_model.settings import Settings
+from deploy_model.variants import Request
 
 NAME_PARAMETER = {
     "CreateModel": "ModelName",
     "CreateEndpointConfig": "EndpointConfigName",
     "CreateEndpoint": "EndpointName",
 }
+# Refusals that say that another call was faster with the same.
+ALREADY_DONE = {
+    "PutObject": ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"),
+    "DeregisterScalableTarget": ("ObjectNotFoundException",),
+}
 
 
-def apply(
-    sagemaker: SageMakerClient, settings: Settings, observed: Observed, request: Request
-) -> bool:
+def apply(clients: Clients, settings: Settings, observed: Observed, request: Request) -> bool:
     """Send one request; return False where the account has moved on and needs a new look.
 
     Raises ClientError for everything that looking again would not mend.
     """
+    sagemaker = clients("sagemaker")
     if request.operation == "UpdateEndpoint" and _has_moved_on(
         sagemaker, settings, observed.endpoint
     ):
         return False
     try:
-        _send(sagemaker, request)
+        getattr(clients(request.service), xform_name(request.operation))(**request.parameters)
     except ClientError as error:
+        if error.response["Error"]["Code"] in ALREADY_DONE.get(request.operation, ()):
+            return True
         if request.operation.startswith("Create") and _exists(sagemaker, request):
             # Names of models and configs say what they hold, so one that exists is the one we
             # want. An endpoint's does not: look what became of it.
@@ -43,10 +49,6 @@ def apply(
             return False
         raise
     return True
-
-
-def _send(sagemaker: SageMakerClient, request: Request) -> None:
-    getattr(sagemaker, xform_name(request.operation))(**request.parameters)
 
 
 def _exists(sagemaker: SageMakerClient, request: Request) -> bool:

@@ -11,3 +11,7 @@ class SettingsError(DeployError):
 
 class EventError(DeployError):
     """The event is none of those this function answers."""
+
+
+class ArtifactError(DeployError):
+    """A version's files or image are not what they are said to be; it must not be served."""

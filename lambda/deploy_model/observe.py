@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy_model.observed import APPROVED, Endpoint, ModelPackage, Named, Observed
-from deploy_model.rollout import is_config_of, is_model_of, stem
+from deploy_model import notes
+from deploy_model.observed import (
+    APPROVED,
+    Endpoint,
+    ModelPackage,
+    Named,
+    Observed,
+    Scaling,
+)
+from deploy_model.rollout import is_config_of, is_model_of, record_key, stem
 from deploy_model.settings import Settings
+from deploy_model.variants import SCALABLE_DIMENSION, resource_id
 
 # boto3 makes the methods of its clients at run time, so there is no class to name
 SageMakerClient = Any
+# service → its boto3 client
+Clients = Callable[[str], Any]
 
 
-def observe(sagemaker: SageMakerClient, settings: Settings) -> Observed:
+def observe(clients: Clients, settings: Settings) -> Observed:
     """The registry group, what was made for the endpoint, and last, to be freshest, itself."""
+    sagemaker = clients("sagemaker")
     packages = _packages(sagemaker, settings)
     models = _models(sagemaker, settings)
     configs = _configs(sagemaker, settings)
-    return Observed(packages, _endpoint(sagemaker, settings), models, configs)
+    missing = _missing_alarms(clients, settings) if settings.on_machines else ()
+    return Observed(packages, _endpoint(clients, settings), models, configs, missing)
 
 
 def describe_endpoint(sagemaker: SageMakerClient, settings: Settings) -> Mapping[str, Any] | None:
@@ -48,17 +61,57 @@ def is_missing(error: ClientError) -> bool:
     )
 
 
-def _endpoint(sagemaker: SageMakerClient, settings: Settings) -> Endpoint | None:
+def _endpoint(clients: Clients, settings: Settings) -> Endpoint | None:
+    sagemaker = clients("sagemaker")
     answer = describe_endpoint(sagemaker, settings)
     if answer is None:
         return None
+    status, config_name = answer["EndpointStatus"], answer["EndpointConfigName"]
+    variant = _variant(sagemaker, config_name)
+    on_machines = "InstanceType" in variant
     return Endpoint(
-        status=answer["EndpointStatus"],
-        config_name=answer["EndpointConfigName"],
+        status=status,
+        config_name=config_name,
         last_modified_at=answer["LastModifiedTime"],
         failure_reason=answer.get("FailureReason") or None,
-        served_package_arn=_served_package_arn(sagemaker, answer["EndpointConfigName"]),
+        served_package_arn=_package_arn(sagemaker, variant),
+        on_machines=on_machines,
+        scaling=_scaling(clients, settings) if on_machines else None,
+        is_recorded=status != "InService" or _is_recorded(clients, settings, config_name),
     )
+
+
+def _is_recorded(clients: Clients, settings: Settings, config_name: str) -> bool:
+    listing = clients("s3").list_objects_v2(
+        Bucket=settings.artifact_bucket, Prefix=record_key(settings, config_name), MaxKeys=1
+    )
+    return bool(listing.get("Contents"))
+
+
+def _scaling(clients: Clients, settings: Settings) -> Scaling | None:
+    scaling = clients("application-autoscaling")
+    what = {"ServiceNamespace": "sagemaker", "ScalableDimension": SCALABLE_DIMENSION}
+    targets = scaling.describe_scalable_targets(ResourceIds=[resource_id(settings)], **what)
+    if not targets["ScalableTargets"]:
+        return None
+    policies = scaling.describe_scaling_policies(ResourceId=resource_id(settings), **what)
+    wanted = [
+        policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
+        for policy in policies["ScalingPolicies"]
+        if "TargetTrackingScalingPolicyConfiguration" in policy
+    ]
+    (target,) = targets["ScalableTargets"]
+    return Scaling(target["MinCapacity"], target["MaxCapacity"], int(wanted[0]) if wanted else 0)
+
+
+def _missing_alarms(clients: Clients, settings: Settings) -> tuple[str, ...]:
+    answer = clients("cloudwatch").describe_alarms(AlarmNames=list(settings.rollback_alarm_names))
+    found = {
+        alarm["AlarmName"]
+        for kind in ("MetricAlarms", "CompositeAlarms")
+        for alarm in answer.get(kind, [])
+    }
+    return tuple(name for name in settings.rollback_alarm_names if name not in found)
 
 
 def _packages(sagemaker: SageMakerClient, settings: Settings) -> tuple[ModelPackage, ...]:
@@ -71,26 +124,37 @@ def _packages(sagemaker: SageMakerClient, settings: Settings) -> tuple[ModelPack
         if is_missing(error):  # no group yet: nothing was ever registered
             return ()
         raise
-    packages = (_package(sagemaker, summary) for summary in summaries)
+    packages = (_package(sagemaker, summary, settings.shadow_version) for summary in summaries)
     return tuple(package for package in packages if package is not None)
 
 
-def _package(sagemaker: SageMakerClient, summary: Any) -> ModelPackage | None:
+def _package(sagemaker: SageMakerClient, summary: Any, shadow_version: int) -> ModelPackage | None:
     facts = summary
-    if summary.get("ModelApprovalStatus") == APPROVED:
-        # the list does not say when a package was approved
+    is_shadow = summary["ModelPackageVersion"] == shadow_version
+    if summary.get("ModelApprovalStatus") == APPROVED or is_shadow:
+        # the list says neither when a package was approved nor what it is made of
         try:
             facts = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
         except ClientError as error:
             if is_missing(error):  # deleted since it was listed
                 return None
             raise
+    noted = notes.read(
+        facts.get("CustomerMetadataProperties", {}),
+        facts.get("LastModifiedTime") or facts["CreationTime"],
+    )
+    containers = facts.get("InferenceSpecification", {}).get("Containers") or [{}]
     return ModelPackage(
         arn=facts["ModelPackageArn"],
         version=facts["ModelPackageVersion"],
         approval_status=facts.get("ModelApprovalStatus", ""),
-        approved_at=facts.get("LastModifiedTime") or facts["CreationTime"],
+        approved_at=noted.approved_at,
         is_complete=facts.get("ModelPackageStatus", "Completed") == "Completed",
+        image=containers[0].get("Image", ""),
+        model_data_url=containers[0].get("ModelDataUrl", ""),
+        failed_model=noted.failed_model,
+        failed_reason=noted.failed_reason,
+        pinned_at=noted.pinned_at,
     )
 
 
@@ -114,10 +178,23 @@ def _configs(sagemaker: SageMakerClient, settings: Settings) -> tuple[Named, ...
     )
 
 
-def _served_package_arn(sagemaker: SageMakerClient, config_name: str) -> str | None:
+def _variant(sagemaker: SageMakerClient, config_name: str) -> Mapping[str, Any]:
+    """The production variant of a config; nothing where the config is gone."""
     try:
         config = sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
-        model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    except ClientError as error:
+        if is_missing(error):
+            return {}
+        raise
+    variant: Mapping[str, Any] = config["ProductionVariants"][0]
+    return variant
+
+
+def _package_arn(sagemaker: SageMakerClient, variant: Mapping[str, Any]) -> str | None:
+    if "ModelName" not in variant:
+        return None
+    try:
+        model = sagemaker.describe_model(ModelName=variant["ModelName"])
     except ClientError as error:
         if is_missing(error):
             return None

@@ -23,9 +23,25 @@ class ModelPackage:
     approval_status: str
     approved_at: datetime
     """When the status was last set: the registry keeps no other time of approval, so any later
-    change to the package counts as approving it again."""
+    change to the package but a note of ours counts as approving it again."""
     is_complete: bool = True
     """Whether SageMaker has finished making the package; another cannot be deployed."""
+    image: str = ""
+    model_data_url: str = ""
+    failed_model: str | None = None
+    """Model, by name, that did not come into service since this approval."""
+    failed_reason: str = ""
+    pinned_at: str = ""
+    """When a reviewer pinned it, as ISO 8601; empty for one that is not."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many machines there may be, and for how many requests a minute each is enough."""
+
+    least: int
+    most: int
+    invocations_per_instance: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,11 @@ class Endpoint:
     failure_reason: str | None = None
     served_package_arn: str | None = None
     """Package behind the config in service; None where that config or its model is gone."""
+    on_machines: bool = False
+    scaling: Scaling | None = None
+    """How its machines are scaled; None where they are not, or where it has none."""
+    is_recorded: bool = True
+    """Whether the history has the config in service."""
 
     @property
     def is_in_flight(self) -> bool:
@@ -64,14 +85,29 @@ class Observed:
     endpoint: Endpoint | None
     models: tuple[Named, ...]
     configs: tuple[Named, ...]
+    missing_alarms: tuple[str, ...] = ()
+    """Alarms that are to guard a roll-out and do not exist."""
 
     def package(self, arn: str | None) -> ModelPackage | None:
         return next((package for package in self.packages if package.arn == arn), None)
 
     def desired(self) -> ModelPackage | None:
-        """The most recently approved among the packages that are approved now."""
+        """The one pinned last, else approved last, among the packages that are approved now."""
         approved = [p for p in self.packages if p.approval_status == APPROVED and p.is_complete]
-        return max(approved, key=lambda p: (p.approved_at, p.version), default=None)
+        return max(approved, key=lambda p: (p.pinned_at, p.approved_at, p.version), default=None)
+
+    def shadow(self, version: int) -> ModelPackage | None:
+        """The package whose verdicts are only compared, unless it was rejected."""
+        return next(
+            (
+                package
+                for package in self.packages
+                if package.version == version
+                and package.is_complete
+                and package.approval_status in (APPROVED, PENDING)
+            ),
+            None,
+        )
 
     def pending(self) -> ModelPackage | None:
         """The newest package that waits for a reviewer."""

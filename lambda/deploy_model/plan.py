@@ -8,18 +8,24 @@ endpoint is deleted; one that serves something this registry group does not know
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+from deploy_model import notes
 from deploy_model.observed import APPROVED, Endpoint, ModelPackage, Observed
 from deploy_model.rollout import (
-    Request,
     Rollout,
     delete_endpoint,
     delete_endpoint_config,
     delete_model,
     model_of,
+    note,
+    record,
+    shadow_of,
+    tell,
 )
 from deploy_model.settings import Settings
+from deploy_model.variants import Request, scale, stop_scaling, wanted_scaling
 
 Status = Literal["in_service", "deploying", "awaiting_approval", "nothing_approved", "failed"]
 
@@ -37,25 +43,72 @@ class Plan:
     model_package_arn: str | None
     message: str
     requests: tuple[Request, ...] = ()
+    rollout: Rollout | None = None
+    """What the requests bring into service; it has to be verified first."""
 
 
-def plan(settings: Settings, observed: Observed) -> Plan:
+def plan(settings: Settings, observed: Observed, now: datetime) -> Plan:
     """The next step from the account as it is to the account as it should be."""
     endpoint, desired = observed.endpoint, observed.desired()
     if endpoint is not None and endpoint.is_in_flight:
         return _wait(observed, endpoint, desired)
     if desired is None:
         return _without_approval(settings, observed)
+    replaces = endpoint.config_name if endpoint and not endpoint.is_broken else None
+    rollout = Rollout(settings, desired, replaces, observed.shadow(settings.shadow_version))
+    if endpoint is not None and endpoint.status == "InService":
+        if rollout.is_served_by(endpoint.config_name):
+            return _keep(settings, observed, endpoint, desired)
+    if desired.failed_model == rollout.model_name:
+        return Plan("failed", desired.arn, _failure(observed, desired, desired.failed_reason))
+    if observed.missing_alarms:
+        return _refuse_unguarded(observed, desired)
+    return _bring_into_service(settings, observed, rollout, now)
+
+
+def refuse(observed: Observed, rollout: Rollout, reason: str, now: datetime) -> Plan:
+    """The plan for a version that must not be served: say so, and remember it."""
+    message = _failure(observed, rollout.package, reason)
+    settings, package = rollout.settings, rollout.package
+    subject = f"{settings.endpoint_name}: version {package.version} is not served"
+    facts = {"outcome": "failed", "version": package.version, "at": now.isoformat()}
+    failure = notes.failure(rollout.model_name, reason, package.approved_at, now)
+    return Plan(
+        "failed",
+        package.arn,
+        message,
+        (
+            *((tell(settings, subject, message),) if settings.alarm_topic_arn else ()),
+            record(settings, rollout.config_name, {**facts, "reason": reason}),
+            # last: once it is written, none of this is said again
+            note(package, failure),
+        ),
+    )
+
+
+def _bring_into_service(
+    settings: Settings, observed: Observed, rollout: Rollout, now: datetime
+) -> Plan:
+    endpoint = observed.endpoint
     if endpoint is None:
-        return _create(observed, Rollout(settings, desired, replaces=None))
+        return _create(observed, rollout)
     if endpoint.is_broken:
-        return _replace_broken(settings, endpoint, desired)
-    rollout = Rollout(settings, desired, replaces=endpoint.config_name)
-    if endpoint.status == "InService" and rollout.is_served_by(endpoint.config_name):
-        return _keep(settings, observed, endpoint, desired)
+        return _replace_broken(settings, observed, rollout, now)
     if _was_tried(rollout, observed, endpoint):
-        return _report_failure(observed, endpoint, desired)
-    return _update(observed, rollout)
+        return refuse(observed, rollout, endpoint.failure_reason or "no reason is known", now)
+    if settings.on_machines and not endpoint.on_machines:
+        return _replace_serverless(settings, rollout)
+    return _update(settings, observed, rollout)
+
+
+def _refuse_unguarded(observed: Observed, desired: ModelPackage) -> Plan:
+    missing = ", ".join(observed.missing_alarms)
+    return Plan(
+        "failed",
+        desired.arn,
+        f"version {desired.version} waits: there is no alarm {missing}, and without it nothing "
+        f"would roll back a bad version; {_consequence(observed)}",
+    )
 
 
 def _wait(observed: Observed, endpoint: Endpoint, desired: ModelPackage | None) -> Plan:
@@ -81,8 +134,13 @@ def _without_approval(settings: Settings, observed: Observed) -> Plan:
         observed,
         f"version {served.version} is served but is {served.approval_status}: deleting the "
         "endpoint",
-        (delete_endpoint(settings),),
+        _delete(settings, endpoint),
     )
+
+
+def _delete(settings: Settings, endpoint: Endpoint) -> tuple[Request, ...]:
+    scaling = (stop_scaling(settings),) if endpoint.scaling else ()
+    return (*scaling, delete_endpoint(settings))
 
 
 def _nothing_approved(observed: Observed, rest: str, requests: tuple[Request, ...] = ()) -> Plan:
@@ -100,36 +158,60 @@ def _create(observed: Observed, rollout: Rollout) -> Plan:
         rollout.package.arn,
         f"creating the endpoint with version {rollout.package.version}",
         (*_missing(observed, rollout), rollout.create_endpoint()),
+        rollout,
     )
 
 
-def _update(observed: Observed, rollout: Rollout) -> Plan:
+def _update(settings: Settings, observed: Observed, rollout: Rollout) -> Plan:
+    # a variant that loses its machines must be out of autoscaling's hands before
+    scaled = observed.endpoint is not None and observed.endpoint.scaling is not None
+    stop = (stop_scaling(settings),) if scaled and not settings.on_machines else ()
     return Plan(
         "deploying",
         rollout.package.arn,
         f"updating the endpoint to version {rollout.package.version}",
-        (*_missing(observed, rollout), rollout.update_endpoint()),
+        (*_missing(observed, rollout), *stop, rollout.update_endpoint()),
+        rollout,
     )
 
 
 def _missing(observed: Observed, rollout: Rollout) -> tuple[Request, ...]:
     """What the endpoint needs and is not there yet."""
-    requests = []
-    if rollout.model_name not in {model.name for model in observed.models}:
-        requests.append(rollout.create_model())
+    models = {model.name for model in observed.models}
+    requests = [r for r in rollout.create_models() if r.parameters["ModelName"] not in models]
     if rollout.config_name not in {config.name for config in observed.configs}:
         requests.append(rollout.create_endpoint_config())
     return tuple(requests)
 
 
-def _replace_broken(settings: Settings, endpoint: Endpoint, desired: ModelPackage) -> Plan:
-    if endpoint.config_name == Rollout(settings, desired, replaces=None).config_name:
-        return Plan("failed", desired.arn, _failure(desired, endpoint, "nothing is served"))
+def _replace_broken(
+    settings: Settings, observed: Observed, rollout: Rollout, now: datetime
+) -> Plan:
+    endpoint = observed.endpoint
+    assert endpoint is not None  # noqa: S101 - for the type checker: it is broken
+    if endpoint.config_name == rollout.config_name:
+        return refuse(observed, rollout, endpoint.failure_reason or "no reason is known", now)
     return Plan(
         "deploying",
-        desired.arn,
+        rollout.package.arn,
         f"the endpoint is {endpoint.status}: deleting it to create it anew",
+        _delete(settings, endpoint),
+        rollout,
+    )
+
+
+def _replace_serverless(settings: Settings, rollout: Rollout) -> Plan:
+    """SageMaker exchanges machines for serverless, but not the other way round.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-create.html
+    """
+    return Plan(
+        "deploying",
+        rollout.package.arn,
+        "a serverless endpoint cannot be moved to machines: deleting it to create it anew, some "
+        "minutes without service",
         (delete_endpoint(settings),),
+        rollout,
     )
 
 
@@ -146,33 +228,37 @@ def _was_tried(rollout: Rollout, observed: Observed, endpoint: Endpoint) -> bool
     )
 
 
-def _report_failure(observed: Observed, endpoint: Endpoint, desired: ModelPackage) -> Plan:
+def _failure(observed: Observed, desired: ModelPackage, reason: str) -> str:
+    return (
+        f"version {desired.version} did not come into service ({reason}); "
+        f"{_consequence(observed)}; approve it again to retry, or reject it"
+    )
+
+
+def _consequence(observed: Observed) -> str:
+    endpoint = observed.endpoint
+    if endpoint is None or endpoint.is_broken:
+        return "nothing is served"
     served = observed.package(endpoint.served_package_arn)
     if served is None:
-        consequence = "what was served before keeps serving"
-    elif served.approval_status == APPROVED:
-        consequence = f"version {served.version} keeps serving"
-    else:
-        consequence = f"version {served.version} is {served.approval_status} but keeps serving"
-    return Plan("failed", desired.arn, _failure(desired, endpoint, consequence))
-
-
-def _failure(desired: ModelPackage, endpoint: Endpoint, consequence: str) -> str:
-    reason = f" ({endpoint.failure_reason})" if endpoint.failure_reason else ""
-    return (
-        f"version {desired.version} did not come into service{reason}; {consequence}; "
-        "approve it again to retry, or reject it"
-    )
+        return "what was served before keeps serving"
+    if served.approval_status == APPROVED:
+        return f"version {served.version} keeps serving"
+    return f"version {served.version} is {served.approval_status} but keeps serving"
 
 
 def _keep(
     settings: Settings, observed: Observed, endpoint: Endpoint, desired: ModelPackage
 ) -> Plan:
+    requests = list(_prune(observed, endpoint))
+    if settings.on_machines and endpoint.scaling != wanted_scaling(settings):
+        requests += scale(settings)
+    if not endpoint.is_recorded:
+        since = endpoint.last_modified_at.isoformat()
+        facts = {"outcome": "served", "version": desired.version, "at": since}
+        requests.append(record(settings, endpoint.config_name, facts))
     return Plan(
-        "in_service",
-        desired.arn,
-        f"version {desired.version} is in service",
-        _prune(observed, endpoint),
+        "in_service", desired.arn, f"version {desired.version} is in service", tuple(requests)
     )
 
 
@@ -181,6 +267,7 @@ def _prune(observed: Observed, endpoint: Endpoint) -> tuple[Request, ...]:
     newest = sorted(observed.configs, key=lambda config: config.created_at, reverse=True)
     kept = {config.name for config in newest[:KEPT_CONFIGS]} | {endpoint.config_name}
     kept_models = {model_of(name) for name in kept}
+    kept_models |= {shadow_of(name) for name in kept_models}
     served_since = next((c.created_at for c in newest if c.name == endpoint.config_name), None)
     return (
         *(delete_endpoint_config(c.name) for c in newest if c.name not in kept),

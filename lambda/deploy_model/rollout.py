@@ -12,24 +12,24 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from deploy_model.observed import ModelPackage
 from deploy_model.settings import Settings
+from deploy_model.variants import (
+    SHADOW_VARIANT_NAME,
+    Request,
+    data_capture,
+    deployment,
+    variant,
+)
 
-VARIANT_NAME = "AllTraffic"
+__all__ = ["Request", "Rollout"]
+
+SHADOW_SUFFIX = "-shadow"
 # 34 + len("-v1234567-0123456789-01234567") = 63, the longest name SageMaker takes
 STEM_LENGTH = 34
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call that changes the account, as a value: boto3's service, operation, parameters."""
-
-    service: str
-    operation: str
-    parameters: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,18 @@ class Rollout:
     package: ModelPackage
     replaces: str | None
     """Endpoint config in service now; None where there is no endpoint."""
+    shadow: ModelPackage | None = None
+    """Package that gets a copy of the traffic and answers nobody."""
 
     @property
     def model_name(self) -> str:
         recipe = {
-            "model": self._model_parameters(),
-            "variant": self._variant(),
+            "model": self._model_parameters(self.package),
+            "variant": variant(self.settings),
+            "capture": data_capture(self.settings),
             "endpoint": self.settings.endpoint_name,
+            "key": self.settings.kms_key_arn,
+            "shadow": self.shadow.arn if self.shadow else None,
         }
         return f"{stem(self.settings)}-v{self.package.version}-{_digest(recipe, 10)}"
 
@@ -59,23 +64,29 @@ class Rollout:
         """Whether that config serves this package with these settings, from whichever attempt."""
         return model_of(config_name) == self.model_name
 
-    def create_model(self) -> Request:
-        return Request(
-            "sagemaker",
-            "CreateModel",
-            {"ModelName": self.model_name, **self._model_parameters(), "Tags": self._tags()},
-        )
+    def create_models(self) -> tuple[Request, ...]:
+        """The model, and the shadow's under a name that shows whose it is."""
+        served = self._create_model(self.model_name, self.package)
+        if self.shadow is None:
+            return (served,)
+        return served, self._create_model(shadow_of(self.model_name), self.shadow)
 
     def create_endpoint_config(self) -> Request:
-        return Request(
-            "sagemaker",
-            "CreateEndpointConfig",
-            {
-                "EndpointConfigName": self.config_name,
-                "ProductionVariants": [{"ModelName": self.model_name, **self._variant()}],
-                "Tags": self._tags(),
-            },
-        )
+        parameters: dict[str, Any] = {
+            "EndpointConfigName": self.config_name,
+            "ProductionVariants": [{"ModelName": self.model_name, **variant(self.settings)}],
+            "Tags": self._tags(),
+        }
+        if self.shadow is not None:
+            copy = variant(self.settings) | {"VariantName": SHADOW_VARIANT_NAME}
+            copy |= {"ModelName": shadow_of(self.model_name), "InitialInstanceCount": 1}
+            parameters["ShadowProductionVariants"] = [copy]
+        if capture := data_capture(self.settings):
+            parameters["DataCaptureConfig"] = capture
+        # the disks of a serverless endpoint are not ours to encrypt
+        if self.settings.kms_key_arn and self.settings.on_machines:
+            parameters["KmsKeyId"] = self.settings.kms_key_arn
+        return Request("sagemaker", "CreateEndpointConfig", parameters)
 
     def create_endpoint(self) -> Request:
         return Request(
@@ -89,36 +100,29 @@ class Rollout:
         )
 
     def update_endpoint(self) -> Request:
-        return Request(
-            "sagemaker",
-            "UpdateEndpoint",
-            {
-                "EndpointName": self.settings.endpoint_name,
-                "EndpointConfigName": self.config_name,
-            },
-        )
+        parameters: dict[str, Any] = {
+            "EndpointName": self.settings.endpoint_name,
+            "EndpointConfigName": self.config_name,
+        }
+        if self.settings.on_machines:
+            parameters["DeploymentConfig"] = deployment(self.settings)
+        return Request("sagemaker", "UpdateEndpoint", parameters)
 
-    def _model_parameters(self) -> dict[str, Any]:
+    def _create_model(self, name: str, package: ModelPackage) -> Request:
+        parameters = {"ModelName": name, **self._model_parameters(package), "Tags": self._tags()}
+        return Request("sagemaker", "CreateModel", parameters)
+
+    def _model_parameters(self, package: ModelPackage) -> dict[str, Any]:
         return {
             "PrimaryContainer": {
-                "ModelPackageName": self.package.arn,
+                "ModelPackageName": package.arn,
                 # what the predictions say they came from; the rest of the container's
                 # environment was fixed when the package was registered
-                "Environment": {"MODEL_VERSION": str(self.package.version)},
+                "Environment": {"MODEL_VERSION": str(package.version)},
             },
             "ExecutionRoleArn": self.settings.execution_role_arn,
             # the model reads its artifact and nothing else
             "EnableNetworkIsolation": True,
-        }
-
-    def _variant(self) -> dict[str, Any]:
-        return {
-            "VariantName": VARIANT_NAME,
-            "InitialVariantWeight": 1.0,
-            "ServerlessConfig": {
-                "MemorySizeInMB": self.settings.serverless_memory_mb,
-                "MaxConcurrency": self.settings.serverless_max_concurrency,
-            },
         }
 
     def _tags(self) -> list[dict[str, str]]:
@@ -126,6 +130,37 @@ class Rollout:
             {"Key": "sagemaker:project-name", "Value": self.settings.model_package_group_name},
             {"Key": "endpoint-name", "Value": self.settings.endpoint_name},
         ]
+
+
+def record(settings: Settings, config_name: str, facts: Mapping[str, Any]) -> Request:
+    """What became of an attempt, for the history; the first account of it stays."""
+    return Request(
+        "s3",
+        "PutObject",
+        {
+            "Bucket": settings.artifact_bucket,
+            "Key": record_key(settings, config_name),
+            "Body": json.dumps(facts, sort_keys=True).encode(),
+            "ContentType": "application/json",
+            "IfNoneMatch": "*",
+        },
+    )
+
+
+def record_key(settings: Settings, config_name: str) -> str:
+    return f"deployments/{settings.endpoint_name}/history/{config_name}.json"
+
+
+def note(package: ModelPackage, properties: Mapping[str, str]) -> Request:
+    """Write beside the package in the registry, leaving what was decided on it alone."""
+    parameters = {"ModelPackageArn": package.arn, "CustomerMetadataProperties": dict(properties)}
+    return Request("sagemaker", "UpdateModelPackage", parameters)
+
+
+def tell(settings: Settings, subject: str, message: str) -> Request:
+    """Tell whoever has subscribed to the alarms."""
+    parameters = {"TopicArn": settings.alarm_topic_arn, "Subject": subject[:100]}
+    return Request("sns", "Publish", {**parameters, "Message": message})
 
 
 def delete_endpoint(settings: Settings) -> Request:
@@ -153,15 +188,22 @@ def model_of(config_name: str) -> str:
     return config_name.rpartition("-")[0]
 
 
+def shadow_of(model_name: str) -> str:
+    """Name of the model that is compared with that one."""
+    return f"{model_name}{SHADOW_SUFFIX}"
+
+
 def is_model_of(settings: Settings, name: str) -> bool:
     """Whether this function made that model, for this endpoint."""
-    return re.fullmatch(rf"{re.escape(stem(settings))}-v\d+-[0-9a-f]{{10}}", name) is not None
+    form = rf"{re.escape(stem(settings))}-v\d+-[0-9a-f]{{10}}({SHADOW_SUFFIX})?"
+    return re.fullmatch(form, name) is not None
 
 
 def is_config_of(settings: Settings, name: str) -> bool:
     """Whether this function made that endpoint config, for this endpoint."""
     return (
         is_model_of(settings, model_of(name))
+        and not model_of(name).endswith(SHADOW_SUFFIX)
         and re.fullmatch(r"[0-9a-f]{8}", name.rpartition("-")[2]) is not None
     )
 

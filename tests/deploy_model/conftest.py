@@ -9,14 +9,14 @@ import pytest
 from deploy_model.app import Outcome, converge
 from deploy_model.settings import Settings
 
-from tests.deploy_model.world import ROLE, World
+from tests.deploy_model.world import BUCKET, ROLE, World
 
 EVENTS = Path(__file__).parents[1] / "events"
 
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings("sentiment", "sentiment", ROLE)
+    return Settings("sentiment", "sentiment", ROLE, BUCKET)
 
 
 @pytest.fixture
@@ -27,10 +27,9 @@ def world() -> World:
 @pytest.fixture
 def call(world: World, settings: Settings) -> Callable[..., Outcome]:
     """Wake the function once, as any event does."""
-    client = world.client()
 
     def wake(asked_for: str | None = None) -> Outcome:
-        return converge(client, settings, asked_for)
+        return converge(world.surroundings, settings, asked_for)
 
     return wake
 

@@ -16,7 +16,7 @@ from deploy_model.errors import EventError, SettingsError
 from deploy_model.logs import logger
 from deploy_model.settings import Settings
 
-from tests.deploy_model.world import ARN, ROLE, Package, Refused, World
+from tests.deploy_model.world import ARN, BUCKET, ROLE, Refused, World
 
 Call = Callable[..., Outcome]
 Event = Callable[[str], dict[str, Any]]
@@ -149,7 +149,7 @@ def test_a_failed_version_is_tried_again_with_other_settings(
     world.bad.add(2)
     serve(world, call)
     world.bad.clear()
-    converge(world.client(), replace(settings, serverless_memory_mb=6144))
+    converge(world.surroundings, replace(settings, serverless_memory_mb=6144))
     world.settle()
     assert world.served() == 2
 
@@ -242,11 +242,10 @@ def test_an_endpoint_that_serves_nothing_of_this_group_is_not_deleted(
 
 def test_changed_settings_are_rolled_out(world: World, call: Call, settings: Settings) -> None:
     serve(world, call)
-    client = world.client()
     larger = replace(settings, serverless_memory_mb=6144)
-    converge(client, larger)
+    converge(world.surroundings, larger)
     world.settle()
-    assert converge(client, larger)["status"] == "in_service"
+    assert converge(world.surroundings, larger)["status"] == "in_service"
     assert world.endpoint is not None
     variant = world.configs[world.endpoint.config]["ProductionVariants"][0]
     assert variant["ServerlessConfig"]["MemorySizeInMB"] == 6144
@@ -354,6 +353,7 @@ def test_an_update_that_is_refused_because_one_is_in_flight_is_left_to_it(
     def begin(operation: str) -> None:
         if operation == "UpdateEndpoint":
             world.interfere = lambda operation: None
+            world.forget_lease()
             call()
 
     world.interfere = begin
@@ -381,6 +381,7 @@ def test_an_update_that_someone_else_began_meanwhile_is_not_sent_again(
     def begin(operation: str) -> None:
         if operation == "CreateEndpointConfig":
             world.interfere = lambda operation: None
+            world.forget_lease()
             call()
 
     world.interfere = begin
@@ -396,6 +397,7 @@ def test_an_endpoint_that_someone_else_made_meanwhile_is_looked_at_again(
     def begin(operation: str) -> None:
         if operation == "CreateEndpoint":
             world.interfere = lambda operation: None
+            world.forget_lease()
             call()
 
     world.interfere = begin
@@ -410,8 +412,8 @@ def test_the_same_event_from_twenty_threads_makes_one_update(
     serve(world, call)
     world.register("Approved")
     threads = [
-        Thread(target=lambda client: [converge(client, settings) for _ in range(5)], args=(client,))
-        for client in [world.client() for _ in range(20)]
+        Thread(target=lambda: [converge(world.surroundings, settings) for _ in range(5)])
+        for _ in range(20)
     ]
     for thread in threads:
         thread.start()
@@ -448,11 +450,12 @@ def test_the_handler_reads_its_environment_and_logs_one_line(
     event: Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world.packages[1] = Package(1, "Approved", world.tick())
+    world.register("Approved")
     monkeypatch.setenv("MODEL_PACKAGE_GROUP_NAME", "sentiment")
     monkeypatch.setenv("ENDPOINT_NAME", "sentiment")
     monkeypatch.setenv("EXECUTION_ROLE_ARN", ROLE)
-    monkeypatch.setattr(app, "_sagemaker", world.client)
+    monkeypatch.setenv("ARTIFACT_BUCKET", BUCKET)
+    monkeypatch.setattr(app, "_client", world.client)
     lines = StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", lines)
     outcome = app.handler(event("package_approved"), SimpleNamespace(aws_request_id="abc"))

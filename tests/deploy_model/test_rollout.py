@@ -8,7 +8,6 @@ import pytest
 from botocore.validate import ParamValidator
 from deploy_model.observed import ModelPackage
 from deploy_model.rollout import (
-    Request,
     Rollout,
     delete_endpoint,
     delete_endpoint_config,
@@ -18,10 +17,11 @@ from deploy_model.rollout import (
     model_of,
 )
 from deploy_model.settings import Settings
+from deploy_model.variants import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.deploy_model.world import ARN, ROLE, violations
+from tests.deploy_model.world import ARN, BUCKET, ROLE, violations
 
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,12 +37,12 @@ def a_package(version: int = 1, approved_at: datetime = NOON) -> ModelPackage:
 
 
 def a_rollout(replaces: str | None = None, version: int = 1) -> Rollout:
-    return Rollout(Settings("sentiment", "sentiment", ROLE), a_package(version), replaces)
+    return Rollout(Settings("sentiment", "sentiment", ROLE, BUCKET), a_package(version), replaces)
 
 
 def all_requests(rollout: Rollout) -> list[Request]:
     return [
-        rollout.create_model(),
+        *rollout.create_models(),
         rollout.create_endpoint_config(),
         rollout.create_endpoint(),
         rollout.update_endpoint(),
@@ -61,7 +61,7 @@ def all_requests(rollout: Rollout) -> list[Request]:
 def test_every_request_is_one_that_sagemaker_takes(
     endpoint_name: str, version: int, memory: int, replaces: str | None
 ) -> None:
-    settings = Settings("sentiment", endpoint_name, ROLE, serverless_memory_mb=memory)
+    settings = Settings("sentiment", endpoint_name, ROLE, BUCKET, serverless_memory_mb=memory)
     for request in all_requests(Rollout(settings, a_package(version), replaces)):
         shape = SAGEMAKER.operation_model(request.operation).input_shape
         assert shape is not None
@@ -73,7 +73,7 @@ def test_every_request_is_one_that_sagemaker_takes(
 def test_a_name_tells_which_endpoint_it_was_made_for(
     endpoint_name: str, other_name: str, version: int
 ) -> None:
-    settings = Settings("sentiment", endpoint_name, ROLE)
+    settings = Settings("sentiment", endpoint_name, ROLE, BUCKET)
     rollout = Rollout(settings, a_package(version), None)
     assert is_model_of(settings, rollout.model_name)
     assert is_config_of(settings, rollout.config_name)
@@ -88,8 +88,8 @@ def test_a_name_tells_which_endpoint_it_was_made_for(
     ["sentiment-v1", "sentiment-dev-v1-0123456789", "sentiment-v1-0123456789x", "other", ""],
 )
 def test_a_name_someone_else_gave_is_not_ours(name: str) -> None:
-    assert not is_model_of(Settings("sentiment", "sentiment", ROLE), name)
-    assert not is_config_of(Settings("sentiment", "sentiment", ROLE), name)
+    assert not is_model_of(Settings("sentiment", "sentiment", ROLE, BUCKET), name)
+    assert not is_config_of(Settings("sentiment", "sentiment", ROLE, BUCKET), name)
 
 
 def test_asking_twice_gives_the_same_names() -> None:
@@ -127,7 +127,7 @@ def test_other_settings_give_another_model_so_that_it_is_rolled_out(
 
 
 def test_a_model_is_cut_off_from_the_network_tagged_and_knows_its_version() -> None:
-    parameters = a_rollout(version=7).create_model().parameters
+    parameters = a_rollout(version=7).create_models()[0].parameters
     assert parameters["EnableNetworkIsolation"] is True
     assert parameters["PrimaryContainer"]["Environment"] == {"MODEL_VERSION": "7"}
     assert {"Key": "sagemaker:project-name", "Value": "sentiment"} in parameters["Tags"]

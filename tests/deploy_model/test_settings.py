@@ -4,18 +4,19 @@ import pytest
 from deploy_model.errors import SettingsError
 from deploy_model.settings import Settings
 
-from tests.deploy_model.world import ROLE
+from tests.deploy_model.world import BUCKET, ROLE
 
 ENVIRONMENT = {
     "MODEL_PACKAGE_GROUP_NAME": "sentiment",
     "ENDPOINT_NAME": "sentiment",
     "EXECUTION_ROLE_ARN": ROLE,
+    "ARTIFACT_BUCKET": BUCKET,
 }
 
 
-def test_three_settings_are_enough() -> None:
+def test_four_settings_are_enough() -> None:
     settings = Settings.from_env(ENVIRONMENT)
-    assert settings == Settings("sentiment", "sentiment", ROLE, "Serverless", 3072, 5)
+    assert settings == Settings("sentiment", "sentiment", ROLE, BUCKET)
 
 
 def test_the_rest_of_the_environment_is_none_of_its_business() -> None:

@@ -1,4 +1,4 @@
-"""A SageMaker that lives in memory, behind a real boto3 client.
+"""An AWS account that lives in memory, behind real boto3 clients.
 
 boto3 builds and checks each request as it would for AWS; the answer comes from here. Time passes
 only when something is asked, and an endpoint's change ends only when a test says so.
@@ -6,20 +6,33 @@ only when something is asked, and an endpoint's change ends only when a test say
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import RLock
+from functools import cache
+from threading import RLock, local
 from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
+from deploy_model.app import Surroundings
+
+from tests.deploy_model.artifacts import archive
 
 ROLE = "arn:aws:iam::000000000000:role/sentiment-execution"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+BUCKET = "sentiment-artifacts"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:sentiment-alarms"
+LEASE = "deployments/sentiment/lease.json"
+IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/sentiment-inference@sha256:{'0' * 64}"
 BROKEN = ("Failed", "OutOfService")
+READS = ("Describe", "List", "GetObject")
+GOOD_ARCHIVE = archive()
 
 # one for all tests: reading SageMaker's service model takes half a second
 SESSION = boto3.session.Session(
@@ -33,6 +46,10 @@ Answer = dict[str, Any]
 class Refused(Exception):
     """The service's own refusal; the client sees a ClientError."""
 
+    def __init__(self, message: str, code: str = "ValidationException") -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class Killed(BaseException):
     """The function died at this very point, as by kill -9."""
@@ -44,6 +61,12 @@ class Package:
     status: str
     created_at: datetime
     modified_at: datetime | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    image: str = IMAGE
+
+    @property
+    def model_data_url(self) -> str:
+        return f"s3://{BUCKET}/runs/{self.version}/model.tar.gz"
 
     @property
     def arn(self) -> str:
@@ -67,9 +90,16 @@ class World:
     models: dict[str, Answer] = field(default_factory=dict)
     configs: dict[str, Answer] = field(default_factory=dict)
     endpoint: Endpoint | None = None
+    objects: dict[str, bytes] = field(default_factory=dict)
+    alarms: set[str] = field(default_factory=set)
+    scaling: Answer | None = None
+    messages: list[str] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
     updates: int = 0
     sent: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    """Requests that change something, but for the lease."""
+    calls: int = 0
+    """Every request, those that only look included."""
     kill_before: int | None = None
     kill_after: int | None = None
     interfere: Callable[[str], None] = lambda operation: None
@@ -81,11 +111,18 @@ class World:
     def register(self, status: str = "PendingManualApproval") -> int:
         version = len(self.packages) + 1
         self.packages[version] = Package(version, status, self.tick())
+        self.objects[f"runs/{version}/model.tar.gz"] = GOOD_ARCHIVE
         return version
 
     def review(self, version: int, status: str) -> None:
+        """People take their time: a minute at least."""
+        self.clock += timedelta(minutes=1)
         self.packages[version].status = status
         self.packages[version].modified_at = self.tick()
+
+    def forget_lease(self) -> None:
+        """As when its holder was stopped and it has run out."""
+        self.objects.pop(LEASE, None)
 
     def settle(self) -> None:
         """Let whatever the endpoint is doing come to its end, well or badly."""
@@ -124,15 +161,16 @@ class World:
 
     # the wire
 
-    def client(self) -> Any:
-        client = SESSION.client("sagemaker", region_name="us-east-1")
-        client.meta.events.register("before-parameter-build.sagemaker", _keep_parameters)
-        client.meta.events.register("before-call.sagemaker", self._answer)
-        return client
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the function is given in place of AWS and the time of day."""
+        return Surroundings(self.client, now=lambda: self.clock, sleep=lambda _: time.sleep(0))
 
-    def _answer(
-        self, model: OperationModel, context: dict[str, Any], **_: Any
-    ) -> tuple[AWSResponse, Answer]:
+    def client(self, service: str) -> Any:
+        ACTIVE.world = self
+        return _client(service)
+
+    def answer(self, model: OperationModel, context: dict[str, Any]) -> tuple[AWSResponse, Answer]:
         parameters = context["parameters"]
         breaches = violations(model.input_shape, parameters) if model.input_shape else []
         assert not breaches, breaches
@@ -141,22 +179,22 @@ class World:
             return self._perform(model.name, parameters)
 
     def _perform(self, operation: str, parameters: Any) -> tuple[AWSResponse, Answer]:
-        changes = not operation.startswith(("Describe", "List"))
-        if changes:
-            if self.kill_before == len(self.sent):
-                self.kill_before = None
-                raise Killed
+        call, self.calls = self.calls, self.calls + 1
+        if self.kill_before == call:
+            self.kill_before = None
+            raise Killed
+        if not operation.startswith(READS) and parameters.get("Key") != LEASE:
             self.sent.append((operation, parameters))
         try:
             answer = getattr(self, f"_{operation}")(**parameters)
             status = 200
         except Refused as refusal:
-            answer = {"Error": {"Code": "ValidationException", "Message": str(refusal)}}
+            answer = {"Error": {"Code": refusal.code, "Message": str(refusal)}}
             status = 400
-        if changes and self.kill_after == len(self.sent) - 1:
+        if self.kill_after == call:
             self.kill_after = None
             raise Killed
-        return AWSResponse("https://sagemaker", status, {}, None), answer
+        return AWSResponse("https://aws", status, {}, None), answer
 
     # the service
 
@@ -182,7 +220,19 @@ class World:
             ModelPackageStatus="Completed",
             CreationTime=package.created_at,
             LastModifiedTime=package.modified_at,
+            CustomerMetadataProperties=dict(package.notes),
+            InferenceSpecification={
+                "Containers": [{"Image": package.image, "ModelDataUrl": package.model_data_url}]
+            },
         )
+
+    def _UpdateModelPackage(
+        self, ModelPackageArn: str, CustomerMetadataProperties: dict[str, str]
+    ) -> Answer:
+        package = self.packages[int(ModelPackageArn.rpartition("/")[2])]
+        package.notes |= CustomerMetadataProperties
+        package.modified_at = self.tick()
+        return {"ModelPackageArn": ModelPackageArn}
 
     def _CreateModel(self, ModelName: str, **parameters: Any) -> Answer:
         if ModelName in self.models:
@@ -256,12 +306,20 @@ class World:
             FailureReason=self.endpoint.failure_reason or None,
         )
 
-    def _UpdateEndpoint(self, EndpointName: str, EndpointConfigName: str) -> Answer:
+    def _UpdateEndpoint(
+        self, EndpointName: str, EndpointConfigName: str, DeploymentConfig: Answer | None = None
+    ) -> Answer:
         self._DescribeEndpoint(EndpointName)
         self._DescribeEndpointConfig(EndpointConfigName)
         assert self.endpoint is not None
         if self.endpoint.status != "InService":
             raise Refused("Cannot update in-progress endpoint.")
+        before = self.configs[self.endpoint.config]["ProductionVariants"][0]
+        after = self.configs[EndpointConfigName]["ProductionVariants"][0]
+        if "ServerlessConfig" in before and "ServerlessConfig" not in after:
+            raise Refused("A serverless endpoint cannot be moved to machines.")
+        if "ServerlessConfig" in after and self.scaling is not None:
+            raise Refused("The variant is still scaled.")
         self.updates += 1
         self.endpoint.status = "Updating"
         self.endpoint.wanted = EndpointConfigName
@@ -276,6 +334,82 @@ class World:
         self.endpoint.status = "Deleting"
         self.endpoint.modified_at = self.tick()
         return {}
+
+    # the bucket
+
+    def _PutObject(
+        self, Bucket: str, Key: str, Body: Any, IfNoneMatch: str = "", IfMatch: str = "", **_: Any
+    ) -> Answer:
+        there = self.objects.get(Key)
+        if (IfNoneMatch and there is not None) or (
+            IfMatch and (there is None or IfMatch != _etag(there))
+        ):
+            raise Refused("At least one of the pre-conditions did not hold", "PreconditionFailed")
+        content = Body.read()
+        self.objects[Key] = content
+        return {"ETag": _etag(content)}
+
+    def _GetObject(self, Bucket: str, Key: str, **_: Any) -> Answer:
+        if Key not in self.objects:
+            raise Refused("The specified key does not exist.", "NoSuchKey")
+        return {"Body": io.BytesIO(self.objects[Key]), "ETag": _etag(self.objects[Key])}
+
+    def _ListObjectsV2(self, Bucket: str, Prefix: str, MaxKeys: int, **_: Any) -> Answer:
+        keys = [key for key in sorted(self.objects) if key.startswith(Prefix)]
+        return {"Contents": [{"Key": key} for key in keys[:MaxKeys]]}
+
+    # alarms, scaling, messages
+
+    def _DescribeAlarms(self, AlarmNames: list[str]) -> Answer:
+        return {"MetricAlarms": [{"AlarmName": n} for n in AlarmNames if n in self.alarms]}
+
+    def _RegisterScalableTarget(self, MinCapacity: int, MaxCapacity: int, **_: Any) -> Answer:
+        policy = (self.scaling or {}).get("policy")
+        self.scaling = {"MinCapacity": MinCapacity, "MaxCapacity": MaxCapacity, "policy": policy}
+        return {}
+
+    def _PutScalingPolicy(self, **parameters: Any) -> Answer:
+        assert self.scaling is not None
+        self.scaling["policy"] = parameters
+        return {"PolicyARN": "arn"}
+
+    def _DeregisterScalableTarget(self, **_: Any) -> Answer:
+        if self.scaling is None:
+            raise Refused("No such target.", "ObjectNotFoundException")
+        self.scaling = None
+        return {}
+
+    def _DescribeScalableTargets(self, **_: Any) -> Answer:
+        return {"ScalableTargets": [self.scaling] if self.scaling else []}
+
+    def _DescribeScalingPolicies(self, **_: Any) -> Answer:
+        policy = self.scaling["policy"] if self.scaling else None
+        return {"ScalingPolicies": [policy] if policy else []}
+
+    def _Publish(self, TopicArn: str, Subject: str, Message: str) -> Answer:
+        self.messages.append(Message)
+        return {"MessageId": str(len(self.messages))}
+
+
+ACTIVE = local()
+
+
+@cache
+def _client(service: str) -> Any:
+    """One for all worlds, as making one takes longer than most tests."""
+    client = SESSION.client(service, region_name="us-east-1")
+    client.meta.events.register("before-parameter-build", _keep_parameters)
+    client.meta.events.register("before-call", _answer)
+    return client
+
+
+def _answer(model: OperationModel, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, Answer]:
+    world: World = ACTIVE.world
+    return world.answer(model, context)
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def violations(shape: Shape, value: Any, where: str = "") -> list[str]:

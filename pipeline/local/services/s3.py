@@ -118,12 +118,23 @@ def _description(account: Account, bucket: str, entry: Entry) -> Document:
 @answers("s3:PutObject")
 def put_object(account: Account, request: Document) -> Document:
     bucket, key = request["Bucket"], request["Key"]
-    if request.get("IfNoneMatch") == "*" and account.objects.path(bucket, key).is_file():
-        raise ServiceError(
-            "PreconditionFailed", "At least one of the pre-conditions you specified did not hold",
-            412,
-        )  # fmt: skip
-    entry, etag = account.objects.put(bucket, key, stream(request.get("Body", b"")))
+    if "IfNoneMatch" not in request and "IfMatch" not in request:
+        return _put(account, request)
+    with account.store.transaction():  # no other write may come between the look and the change
+        there = account.objects.path(bucket, key).is_file()
+        etag = head_object(account, {"Bucket": bucket, "Key": key})["ETag"] if there else None
+        if ("IfNoneMatch" in request and there) or etag != request.get("IfMatch", etag):
+            raise ServiceError(
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+                412,
+            )
+        return _put(account, request)
+
+
+def _put(account: Account, request: Document) -> Document:
+    body = stream(request.get("Body", b""))
+    entry, etag = account.objects.put(request["Bucket"], request["Key"], body)
     _remember(account, request, entry, etag)
     return {"ETag": f'"{etag}"'}
 
