@@ -24,7 +24,6 @@ HOST = "127.0.0.1"
 REVIEW_WORDS = 230
 VOCABULARY_SIZE = 40_000  # the pipeline's default
 READY_WITHIN_S = 60.0
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/sentiment-inference:bench"
 
 
 @dataclass
@@ -129,7 +128,7 @@ def _answers(port: int, path: str) -> bool:
 def deploy(home: Path, model_dir: Path) -> Target:
     """Have a new local account in `home` serve the artifact at its endpoint."""
     from model.artifact import pack
-    from pipeline.settings import ENDPOINT_NAME, Settings
+    from pipeline.settings import Settings
     from pipeline.target import open_target
 
     target = open_target(Settings(home=home))
@@ -142,7 +141,7 @@ def deploy(home: Path, model_dir: Path) -> Target:
         ModelName="bench",
         ExecutionRoleArn=target.account.role_arn,
         PrimaryContainer={
-            "Image": IMAGE,
+            "Image": target.account.inference_image,
             "ModelDataUrl": f"s3://{target.account.bucket}/bench/model.tar.gz",
             "Environment": {"MODEL_VERSION": "1"},
         },
@@ -151,8 +150,8 @@ def deploy(home: Path, model_dir: Path) -> Target:
         EndpointConfigName="bench",
         ProductionVariants=[{"VariantName": "all", "ModelName": "bench"}],
     )
-    sagemaker.create_endpoint(EndpointName=ENDPOINT_NAME, EndpointConfigName="bench")
+    sagemaker.create_endpoint(EndpointName=target.account.endpoint_name, EndpointConfigName="bench")
     sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName=ENDPOINT_NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        EndpointName=target.account.endpoint_name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     return target

@@ -16,6 +16,7 @@ from pipeline.control import add_control
 from pipeline.errors import SentimentError
 from pipeline.parameters import declare
 from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings
+from pipeline.stack.parser import add_stack
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_registry(adder)
     _add_asking(adder)
     add_account(adder, _command)
+    add_stack(adder, _command)
     return parser
 
 

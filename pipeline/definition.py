@@ -47,7 +47,7 @@ from pipeline.processing import (
     run_prefix,
 )
 from pipeline.registration import Lineage, register_step
-from pipeline.settings import DEPLOY_FUNCTION, PIPELINE_NAME, Account
+from pipeline.settings import Account
 from pipeline.source import REQUIREMENTS, Tree, code_digest
 from pipeline.trainer import ContentAddressedTrainer
 
@@ -83,7 +83,9 @@ def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tr
     deploy = LambdaStep(
         "Deploy",
         description="Asks the deploy function to converge; a pending version is left alone.",
-        lambda_func=Lambda(function_arn=account.function_arn(DEPLOY_FUNCTION), session=session),
+        lambda_func=Lambda(
+            function_arn=account.function_arn(account.deploy_function), session=session
+        ),
         inputs={"model_package_arn": register.properties.ModelPackageArn},
         outputs=[
             LambdaOutput(name, LambdaOutputTypeEnum.String)
@@ -92,7 +94,7 @@ def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tr
     )
     gate = _gate_step(context, accuracy, passed=[register, deploy])
     return Pipeline(
-        name=PIPELINE_NAME,
+        name=account.pipeline_name,
         parameters=list(context.parameters.values()),
         steps=[preprocess, train, evaluate, gate],
         sagemaker_session=session,
@@ -150,7 +152,7 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
     trainer = ContentAddressedTrainer(
         training_image=parameters["TrainingImageUri"],
         role=context.account.role_arn,
-        base_job_name=f"{PIPELINE_NAME}-train",
+        base_job_name=f"{context.account.pipeline_name}-train",
         sagemaker_session=context.session,
         source_code=SourceCode(
             source_dir=context.upload_folder("train"),

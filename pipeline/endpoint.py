@@ -13,7 +13,6 @@ from typing import Any, TypeGuard
 from botocore.exceptions import ClientError
 
 from pipeline.errors import EndpointError
-from pipeline.settings import ENDPOINT_NAME, PREDICT_FUNCTION
 from pipeline.target import Target
 
 BATCH_REVIEWS = 32
@@ -30,11 +29,12 @@ class Served:
     since: datetime
     config: str
     reason: str
+    endpoint: str
 
     def as_json(self) -> dict[str, Any]:
         """What is served, for a script."""
         return {
-            "endpoint": ENDPOINT_NAME,
+            "endpoint": self.endpoint,
             "status": self.status,
             "version": self.version,
             "model_package_arn": self.model_package_arn,
@@ -60,11 +60,12 @@ class Endpoint:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._sagemaker = target.client("sagemaker")
+        self._name = target.account.endpoint_name
 
     def served(self) -> Served | None:
         """What the endpoint serves now; None if there is no endpoint."""
         try:
-            endpoint = self._sagemaker.describe_endpoint(EndpointName=ENDPOINT_NAME)
+            endpoint = self._sagemaker.describe_endpoint(EndpointName=self._name)
         except ClientError as error:
             if "Could not find" in str(error) or "does not exist" in str(error):
                 return None
@@ -78,6 +79,7 @@ class Endpoint:
             since=endpoint["LastModifiedTime"],
             config=config,
             reason=endpoint.get("FailureReason") or "",
+            endpoint=self._name,
         )
 
     def wait_for(self, model_package_arn: str, timeout_s: float) -> Served:
@@ -111,7 +113,7 @@ class Endpoint:
     def _invoke(self, reviews: Sequence[str]) -> list[Prediction]:
         try:
             response = self._target.client("sagemaker-runtime").invoke_endpoint(
-                EndpointName=ENDPOINT_NAME,
+                EndpointName=self._name,
                 ContentType="application/json",
                 Accept="application/json",
                 Body=json.dumps({"reviews": list(reviews)}).encode(),
@@ -163,12 +165,13 @@ def predict_through_api(target: Target, review: str) -> dict[str, Any]:
 
     Raises EndpointError when the answer is not 200.
     """
+    function = target.account.predict_function
     response = target.client("lambda").invoke(
-        FunctionName=PREDICT_FUNCTION, Payload=json.dumps(http_event(review)).encode()
+        FunctionName=function, Payload=json.dumps(http_event(review)).encode()
     )
     answer = json.loads(response["Payload"].read())
     if response.get("FunctionError"):
-        raise EndpointError(f"{PREDICT_FUNCTION} failed: {answer.get('errorMessage', answer)}")
+        raise EndpointError(f"{function} failed: {answer.get('errorMessage', answer)}")
     if answer["statusCode"] != 200:
         raise EndpointError(f"POST /predict answered {answer['statusCode']}: {answer['body']}")
     body: dict[str, Any] = json.loads(answer["body"])

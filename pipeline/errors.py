@@ -37,3 +37,7 @@ class EndpointError(SentimentError):
 
 class ServeError(SentimentError):
     """The local web server cannot be started."""
+
+
+class StackError(SentimentError):
+    """The CloudFormation stack is missing, busy, or could not be changed as asked."""

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import ExecutionError
 from pipeline.registry import Version
-from pipeline.settings import PIPELINE_NAME, PROJECT
+from pipeline.settings import PROJECT
 from pipeline.source import REQUIREMENTS, stage, upload
 from pipeline.tables import check_table, upload_table
 from pipeline.target import Target
@@ -117,7 +117,8 @@ def job_request(target: Target, job: str, *, inputs: dict[str, str], output: str
 
 def _image(target: Target) -> str:
     """The image in which the pipeline evaluates; asking the SDK instead would take seconds."""
-    pipeline = target.client("sagemaker").describe_pipeline(PipelineName=PIPELINE_NAME)
+    name = target.account.pipeline_name
+    pipeline = target.client("sagemaker").describe_pipeline(PipelineName=name)
     steps = json.loads(pipeline["PipelineDefinition"])["Steps"]
     (step,) = (one for one in steps if one["Name"] == "Evaluate")
     image: str = step["Arguments"]["AppSpecification"]["ImageUri"]

@@ -12,7 +12,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline.errors import ExecutionError
-from pipeline.settings import PIPELINE_NAME
 from pipeline.target import Target
 
 RUNNING = frozenset({"Executing", "Stopping"})
@@ -84,7 +83,7 @@ class Executions:
     def upsert(self, definition: str) -> str:
         """Create the pipeline or bring it up to date; returns its ARN."""
         request = {
-            "PipelineName": PIPELINE_NAME,
+            "PipelineName": self._target.account.pipeline_name,
             "PipelineDefinition": definition,
             "RoleArn": self._target.account.role_arn,
         }
@@ -105,7 +104,7 @@ class Executions:
     def start(self, parameters: Mapping[str, str]) -> str:
         """Start an execution; returns its ARN at once."""
         response = self._sagemaker.start_pipeline_execution(
-            PipelineName=PIPELINE_NAME,
+            PipelineName=self._target.account.pipeline_name,
             PipelineParameters=[
                 {"Name": name, "Value": value} for name, value in sorted(parameters.items())
             ],
@@ -116,7 +115,9 @@ class Executions:
     def all(self) -> list[Execution]:
         """All executions, the newest first."""
         pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
-            PipelineName=PIPELINE_NAME, SortBy="CreationTime", SortOrder="Descending"
+            PipelineName=self._target.account.pipeline_name,
+            SortBy="CreationTime",
+            SortOrder="Descending",
         )
         try:
             summaries = [one for page in pages for one in page["PipelineExecutionSummaries"]]

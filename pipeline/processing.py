@@ -26,7 +26,7 @@ from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep
 
 from pipeline import images
 from pipeline.parameters import NO_TABLE_KEY
-from pipeline.settings import PIPELINE_NAME, Account
+from pipeline.settings import Account
 from pipeline.source import ARCHIVE, REQUIREMENTS, Tree, upload
 
 PROCESSING = "/opt/ml/processing"
@@ -97,7 +97,7 @@ def processing_step(
         role=context.account.role_arn,
         instance_count=instance_count,
         instance_type=context.parameters["ProcessingInstanceType"],
-        base_job_name=f"{PIPELINE_NAME}-{job}",
+        base_job_name=f"{context.account.pipeline_name}-{job}",
         max_runtime_in_seconds=MAX_RUNTIME_S,
         sagemaker_session=context.session,
     )

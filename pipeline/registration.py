@@ -14,7 +14,7 @@ from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.mlops.workflow.model_step import ModelStep
 from sagemaker.serve.model_builder import ModelBuilder
 
-from pipeline.settings import MODEL_PACKAGE_GROUP, PROJECT, Account
+from pipeline.settings import PROJECT, Account
 
 MEDIA_TYPES = ["application/json", "application/jsonlines", "text/plain"]
 INSTANCE_TYPES = ["ml.m5.large", "ml.m5.xlarge", "ml.c5.large", "ml.c5.xlarge"]
@@ -49,7 +49,7 @@ def register_step(
         env_vars=dict(SERVING_ENVIRONMENT),
     )
     step_args = builder.register(
-        model_package_group_name=MODEL_PACKAGE_GROUP,
+        model_package_group_name=account.model_package_group,
         content_types=MEDIA_TYPES,
         response_types=MEDIA_TYPES,
         inference_instances=INSTANCE_TYPES,

@@ -12,7 +12,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline.errors import RegistryError
-from pipeline.settings import MODEL_PACKAGE_GROUP
 from pipeline.target import Target
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
@@ -134,7 +133,7 @@ class Registry:
 
     def _arns(self) -> list[str]:
         pages = self._sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+            ModelPackageGroupName=self._target.account.model_package_group,
             SortBy="CreationTime",
             SortOrder="Descending",
         )

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.endpoint import Endpoint
 from pipeline.errors import ServeError
-from pipeline.settings import ENDPOINT_NAME
 from pipeline.target import Target
 
 
@@ -39,7 +38,8 @@ def application(target: Target, root: Path) -> Any:
     # The functions take boto3's default session and their settings from the environment, as
     # they do in Lambda.
     boto3.DEFAULT_SESSION = target.session
-    os.environ |= {"ENDPOINT_NAME": ENDPOINT_NAME, "FEEDBACK_BUCKET": target.account.bucket}
+    account = target.account
+    os.environ |= {"ENDPOINT_NAME": account.endpoint_name, "FEEDBACK_BUCKET": account.bucket}
     functions = str(root / "lambda")
     if functions not in sys.path:
         sys.path.insert(0, functions)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import SettingsError
+from pipeline.packages import image_tag
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("local", "aws")
@@ -14,11 +16,7 @@ LOCAL_ACCOUNT_ID = "000000000000"
 LOCAL_REGION = "us-east-1"
 
 PROJECT = "sentiment"
-PIPELINE_NAME = PROJECT
-MODEL_PACKAGE_GROUP = PROJECT
-ENDPOINT_NAME = PROJECT
-PREDICT_FUNCTION = f"{PROJECT}-predict-api"
-DEPLOY_FUNCTION = f"{PROJECT}-deploy-model"
+STAGES = ("dev", "prod")
 
 _PREFIX = "SENTIMENT_"
 
@@ -33,6 +31,8 @@ class Settings:
     bucket: str = ""
     role_arn: str = ""
     inference_image: str = ""
+    stage: str = "dev"
+    """Which of the stacks in an AWS account; the local account has no stages."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -40,10 +40,16 @@ class Settings:
                 f"unknown target {self.target!r} (SENTIMENT_TARGET or --target is one of: "
                 f"{', '.join(TARGETS)})"
             )
+        if self.stage not in STAGES:
+            raise SettingsError(
+                f"unknown stage {self.stage!r} (SENTIMENT_STAGE or --stage is one of: "
+                f"{', '.join(STAGES)})"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read `SENTIMENT_HOME`, `_TARGET`, `_REGION`, `_BUCKET`, `_ROLE_ARN`, `_INFERENCE_IMAGE`.
+        """Read `SENTIMENT_HOME`, `_TARGET`, `_STAGE`, `_REGION`, `_BUCKET`, `_ROLE_ARN` and
+        `_INFERENCE_IMAGE`.
 
         Any other `SENTIMENT_` variable is an error, so that a typing mistake is not ignored.
         """
@@ -63,13 +69,19 @@ class Settings:
 
     def account(self, account_id: str) -> Account:
         """The names of this project's resources in one AWS account."""
+        plain = self.target != "aws" or self.stage == "prod"
+        name = PROJECT if plain else f"{PROJECT}-{self.stage}"
+        role = f"arn:aws:iam::{account_id}:role/{name}-execution-{self.region}"
         registry = f"{account_id}.dkr.ecr.{self.region}.amazonaws.com"
+        digest = hashlib.sha256(image_tag(ROOT).encode()).hexdigest()
+        image = "" if self.target == "aws" else f"{registry}/{name}-inference@sha256:{digest}"
         return Account(
             account_id=account_id,
             region=self.region,
-            bucket=self.bucket or f"{PROJECT}-{self.region}-{account_id}",
-            role_arn=self.role_arn or f"arn:aws:iam::{account_id}:role/{PROJECT}-execution",
-            inference_image=self.inference_image or f"{registry}/{PROJECT}-inference:0.1.0",
+            bucket=self.bucket or f"{name}-{self.region}-{account_id}",
+            role_arn=self.role_arn or role,
+            inference_image=self.inference_image or image,
+            name=name,
         )
 
 
@@ -82,6 +94,29 @@ class Account:
     bucket: str
     role_arn: str
     inference_image: str
+    """By digest. On AWS the stack says which; on this machine it is what it would be built from."""
+    name: str = PROJECT
+    """Begins the name of everything; the stage is in it."""
+
+    @property
+    def pipeline_name(self) -> str:
+        return self.name
+
+    @property
+    def model_package_group(self) -> str:
+        return self.name
+
+    @property
+    def endpoint_name(self) -> str:
+        return self.name
+
+    @property
+    def predict_function(self) -> str:
+        return f"{self.name}-predict-api"
+
+    @property
+    def deploy_function(self) -> str:
+        return f"{self.name}-deploy-model"
 
     def function_arn(self, name: str) -> str:
         """The ARN of one of the project's Lambda functions."""

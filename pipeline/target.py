@@ -6,23 +6,21 @@ This is the only place that knows the difference. Everything else is handed a `T
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SettingsError
 from pipeline.settings import (
-    DEPLOY_FUNCTION,
-    ENDPOINT_NAME,
     LOCAL_ACCOUNT_ID,
-    MODEL_PACKAGE_GROUP,
-    PREDICT_FUNCTION,
     PROJECT,
     ROOT,
     Account,
     Settings,
 )
+
+DEPLOY_TIMEOUT_S = 60
 
 LogPlace = Callable[[str, str], str]
 
@@ -51,9 +49,18 @@ class Target:
         return self.settings.home / "data"
 
     def prepare(self) -> None:
-        """Make the bucket and the model package group unless they are there."""
+        """Make the bucket and the model package group unless they are there.
+
+        Raises SettingsError where no serving image is known, which a version could not do without.
+        """
+        if not self.account.inference_image:
+            raise SettingsError(
+                f"no serving image is known: there is no stack {self.account.name} "
+                f"(sentiment stack deploy --stage {self.settings.stage}, or set "
+                "SENTIMENT_INFERENCE_IMAGE to one named by its digest)"
+            )
         _ensure_bucket(self.client("s3"), self.account)
-        _ensure_group(self.client("sagemaker"))
+        _ensure_group(self.client("sagemaker"), self.account)
 
 
 def open_target(settings: Settings) -> Target:
@@ -74,11 +81,29 @@ def _open_aws(settings: Settings) -> Target:
         ) from error
     return Target(
         settings=settings,
-        account=settings.account(account_id),
+        account=_deployed(settings, settings.account(account_id), session),
         session=session,
         poll_s=5.0,
         deploy_timeout_s=1800.0,
         log_place=lambda group, stream: f"CloudWatch {group} {stream}",
+    )
+
+
+def _deployed(settings: Settings, account: Account, session: Any) -> Account:
+    """The account with what its stack made; what the settings name comes first."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = session.client("cloudformation").describe_stacks(StackName=account.name)
+    except ClientError:  # there is none, or a reviewer may not ask
+        return account
+    made = {one["OutputKey"]: one["OutputValue"] for one in answer["Stacks"][0].get("Outputs", [])}
+    image = made.get("ImageUri", "none")
+    return replace(
+        account,
+        bucket=settings.bucket or made.get("ArtifactBucket", account.bucket),
+        role_arn=settings.role_arn or made.get("ExecutionRoleArn", account.role_arn),
+        inference_image=settings.inference_image or ("" if image == "none" else image),
     )
 
 
@@ -87,7 +112,9 @@ def _open_local(settings: Settings) -> Target:
 
     account = settings.account(LOCAL_ACCOUNT_ID)
     home = settings.home.absolute()
-    session = local.session(home, images=_images(), functions=_functions(account), rules=_rules())
+    session = local.session(
+        home, images=_images(), functions=_functions(account), rules=_rules(account)
+    )
     return Target(
         settings=settings,
         account=account,
@@ -104,7 +131,7 @@ def _images() -> dict[str, Any]:
 
     return {
         "*/pytorch:*-sagemaker": Image(),
-        f"*/{PROJECT}-inference:*": Image(
+        f"*/{PROJECT}-inference@sha256:*": Image(
             entrypoint=("python3", "-m", "inference.server", "--model-dir", "/opt/ml/model"),
             environment={"PYTHONPATH": str(ROOT)},
         ),
@@ -116,32 +143,36 @@ def _functions(account: Account) -> dict[str, Any]:
 
     path = ROOT / "lambda"
     return {
-        PREDICT_FUNCTION: Function(
+        account.predict_function: Function(
             handler="predict_api.app.handler",
             path=path,
-            environment={"ENDPOINT_NAME": ENDPOINT_NAME},
+            environment={"ENDPOINT_NAME": account.endpoint_name},
             timeout_s=30,
         ),
-        DEPLOY_FUNCTION: Function(
+        account.deploy_function: Function(
             handler="deploy_model.app.handler",
             path=path,
             environment={
-                "MODEL_PACKAGE_GROUP_NAME": MODEL_PACKAGE_GROUP,
-                "ENDPOINT_NAME": ENDPOINT_NAME,
+                "MODEL_PACKAGE_GROUP_NAME": account.model_package_group,
+                "ENDPOINT_NAME": account.endpoint_name,
                 "EXECUTION_ROLE_ARN": account.role_arn,
+                "ARTIFACT_BUCKET": account.bucket,
+                "LEASE_S": str(DEPLOY_TIMEOUT_S),
             },
-            timeout_s=60,
+            timeout_s=DEPLOY_TIMEOUT_S,
         ),
     }
 
 
-def _rules() -> list[Any]:
+def _rules(account: Account) -> list[Any]:
     """The events that make the deploy function look: an approval, an update that has ended."""
     from pipeline.local import Rule
 
     wanted = {
-        "SageMaker Model Package State Change": {"ModelPackageGroupName": [MODEL_PACKAGE_GROUP]},
-        "SageMaker Endpoint State Change": {"EndpointName": [ENDPOINT_NAME]},
+        "SageMaker Model Package State Change": {
+            "ModelPackageGroupName": [account.model_package_group]
+        },
+        "SageMaker Endpoint State Change": {"EndpointName": [account.endpoint_name]},
     }
     return [
         Rule(
@@ -151,7 +182,7 @@ def _rules() -> list[Any]:
                 "detail-type": [detail_type],
                 "detail": detail,
             },
-            function=DEPLOY_FUNCTION,
+            function=account.deploy_function,
         )
         for detail_type, detail in wanted.items()
     ]
@@ -177,22 +208,22 @@ def _ensure_bucket(s3: Any, account: Account) -> None:
             raise
 
 
-def _ensure_group(sagemaker: Any) -> None:
+def _ensure_group(sagemaker: Any, account: Account) -> None:
     from botocore.exceptions import ClientError
 
     pages = sagemaker.get_paginator("list_model_package_groups").paginate(
-        NameContains=MODEL_PACKAGE_GROUP
+        NameContains=account.model_package_group
     )
     names = {
         group["ModelPackageGroupName"]
         for page in pages
         for group in page["ModelPackageGroupSummaryList"]
     }
-    if MODEL_PACKAGE_GROUP in names:
+    if account.model_package_group in names:
         return
     try:
         sagemaker.create_model_package_group(
-            ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+            ModelPackageGroupName=account.model_package_group,
             ModelPackageGroupDescription="Sentiment of movie reviews; approval deploys",
         )
     except ClientError as error:

@@ -11,7 +11,7 @@ import pytest
 
 import pipeline.local
 from pipeline.compilation import compile_definition
-from pipeline.settings import LOCAL_ACCOUNT_ID, MODEL_PACKAGE_GROUP, Account, Settings
+from pipeline.settings import LOCAL_ACCOUNT_ID, Account, Settings
 from pipeline.target import Target
 
 CLONE = {
@@ -90,7 +90,7 @@ def target(account: Account, tmp_path: Path) -> Target:
 def register(target: Target, accuracy: str = "0.9", **metadata: str) -> int:
     """Register a version as the pipeline would; its number."""
     arn = target.client("sagemaker").create_model_package(
-        ModelPackageGroupName=MODEL_PACKAGE_GROUP,
+        ModelPackageGroupName=target.account.model_package_group,
         ModelApprovalStatus="PendingManualApproval",
         CustomerMetadataProperties={"accuracy": accuracy, **metadata},
         InferenceSpecification={

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,25 @@ def test_the_variables_are_read(tmp_path: Path) -> None:
     account = settings.account("123456789012")
     assert account.bucket == "mine"
     assert account.function_arn("f") == "arn:aws:lambda:eu-west-1:123456789012:function:f"
-    assert account.inference_image.startswith("123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
+    assert account.name == "sentiment-dev"
+    assert account.inference_image == ""  # the stack says which
+
+
+def test_each_stage_on_aws_has_names_of_its_own() -> None:
+    settings = Settings.from_env({"SENTIMENT_TARGET": "aws", "SENTIMENT_STAGE": "prod"})
+    assert settings.account("123456789012").endpoint_name == "sentiment"
+    assert Settings(target="aws").account("1").deploy_function == "sentiment-dev-deploy-model"
+    assert Settings().account("1").name == "sentiment"
+
+
+def test_an_unknown_stage_names_the_valid_ones() -> None:
+    with pytest.raises(SettingsError, match="one of: dev, prod"):
+        Settings.from_env({"SENTIMENT_STAGE": "test"})
+
+
+def test_the_serving_image_of_this_machine_is_named_by_what_it_is_built_from() -> None:
+    image = Settings().account("000000000000").inference_image
+    assert re.fullmatch(r".+/sentiment-inference@sha256:[0-9a-f]{64}", image)
 
 
 def test_an_unknown_variable_names_the_valid_ones() -> None:

@@ -56,13 +56,23 @@ def test_the_account_of_aws_is_asked_of_aws(monkeypatch: pytest.MonkeyPatch) -> 
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "test")
     with mock_aws():
-        target = open_target(Settings(target="aws", region="us-east-1"))
-        assert target.account.bucket == "sentiment-us-east-1-123456789012"
+        image = f"repository@sha256:{'0' * 64}"
+        target = open_target(Settings(target="aws", region="us-east-1", inference_image=image))
+        assert target.account.bucket == "sentiment-dev-us-east-1-123456789012"
         target.prepare()
         target.prepare()
         groups = target.client("sagemaker").list_model_package_groups()
     assert len(groups["ModelPackageGroupSummaryList"]) == 1
     assert target.log_place("/aws/x", "s") == "CloudWatch /aws/x s"
+
+
+def test_without_a_stack_on_aws_there_is_no_serving_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "test")
+    with mock_aws():
+        target = open_target(Settings(target="aws", region="us-east-1"))
+        with pytest.raises(SettingsError, match="sentiment stack deploy --stage dev"):
+            target.prepare()
 
 
 def test_a_bucket_outside_us_east_1_names_its_region(account: Account) -> None:

@@ -1,0 +1,1 @@
+"""The CloudFormation stack: what it costs, plan, deploy, look, remove."""

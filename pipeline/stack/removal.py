@@ -1,0 +1,226 @@
+"""Removes everything: what runs and costs first, then what the stack holds, then the stack.
+
+Only what the stack made, and what was made under its name by the deploy function and by runs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from pipeline.errors import StackError
+from pipeline.stack.cloudformation import EMPTY, Stack
+from pipeline.stack.requests import Request
+from pipeline.target import Target
+
+BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+MAX_WAIT_S = 1800.0
+GONE = (
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+    "ObjectNotFoundException",
+    "NoSuchBucket",
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that goes, and the request that removes it; None where the stack's end does."""
+
+    kind: str
+    name: str
+    request: Request | None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Everything that goes, in the order in which it does."""
+
+    stack: str
+    items: tuple[Item, ...]
+    buckets: tuple[str, ...]
+
+
+def sagemaker(operation: str, **parameters: str) -> Request:
+    """A request to SageMaker that removes something."""
+    return Request("sagemaker", operation, parameters)
+
+
+def stop_deploying(function: str) -> Request:
+    """Let the deploy function run no more: it would make anew what is being removed."""
+    parameters = {"FunctionName": function, "ReservedConcurrentExecutions": 0}
+    return Request("lambda", "PutFunctionConcurrency", parameters)
+
+
+def stop_scaling(endpoint: str) -> Request:
+    """Take the endpoint out of autoscaling's hands."""
+    parameters = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    return Request("application-autoscaling", "DeregisterScalableTarget", parameters)
+
+
+def delete_objects(bucket: str, versions: list[dict[str, str]]) -> Request:
+    """Delete up to 1,000 versions of objects."""
+    parameters = {"Bucket": bucket, "Delete": {"Objects": versions, "Quiet": True}}
+    return Request("s3", "DeleteObjects", parameters)
+
+
+class Remover:
+    """Lists and removes what belongs to one stack."""
+
+    def __init__(
+        self,
+        target: Target,
+        stack: Stack,
+        talk: IO[str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._target = target
+        self._stack = stack
+        self._talk = talk
+        self._sleep = sleep
+
+    def plan(self) -> Removal | None:
+        """What goes; None where there is no stack. Changes nothing."""
+        if self._stack.wait_until_idle() is None:
+            return None
+        held = self._stack.resources()
+        buckets = tuple(name for kind, name in held if kind == "AWS::S3::Bucket" and name)
+        items = (
+            *self._function(held),
+            *self._served(),
+            *self._registered(),
+            *(Item("objects in bucket", bucket, None) for bucket in buckets),
+            *(Item(kind, name, None) for kind, name in held),
+        )
+        return Removal(self._stack.name, items, buckets)
+
+    def remove(self, removal: Removal) -> None:
+        """Remove all of it; may be repeated after an interruption."""
+        for item in removal.items:
+            if item.request is None:
+                continue
+            print(f"deleting {item.kind} {item.name}", file=self._talk, flush=True)
+            self._send(item.request)
+            if item.kind == "endpoint":
+                self._wait_until_gone(item.name)
+        for bucket in removal.buckets:
+            self._empty(bucket)
+        state = self._stack.look()
+        if state is not None:
+            print(f"deleting the stack {self._stack.name}", file=self._talk, flush=True)
+            if state.status == EMPTY:
+                self._stack.send(
+                    Request("cloudformation", "DeleteStack", {"StackName": removal.stack})
+                )
+            else:
+                self._stack.delete()
+
+    def _function(self, held: list[tuple[str, str]]) -> Iterator[Item]:
+        function = self._target.account.deploy_function
+        if ("AWS::Lambda::Function", function) in held:
+            yield Item("calls of", function, stop_deploying(function))
+
+    def _served(self) -> Iterator[Item]:
+        """The endpoint, and the models and configs that the deploy function made for it."""
+        client, name = self._target.client("sagemaker"), self._target.account.endpoint_name
+        own = re.compile(rf"{re.escape(name)}-v\d+-[0-9a-f]{{10}}(-shadow|-[0-9a-f]{{8}})?")
+        endpoints = _names(client, "list_endpoints", "Endpoints", "EndpointName", name)
+        if name in endpoints:
+            yield Item("scaling of", name, stop_scaling(name))
+            yield Item("endpoint", name, sagemaker("DeleteEndpoint", EndpointName=name))
+        for kind, listing, member, key in (
+            ("endpoint config", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+            ("model", "list_models", "Models", "ModelName"),
+        ):
+            for one in _names(client, listing, member, key, name):
+                if own.fullmatch(one):
+                    operation = f"Delete{key.removesuffix('Name')}"
+                    yield Item(kind, one, sagemaker(operation, **{key: one}))
+
+    def _registered(self) -> Iterator[Item]:
+        """The pipeline, and the versions in the registry, which keep their group from going."""
+        client, account = self._target.client("sagemaker"), self._target.account
+        pipelines = client.list_pipelines(PipelineNamePrefix=account.pipeline_name)
+        for one in pipelines["PipelineSummaries"]:
+            if one["PipelineName"] == account.pipeline_name:
+                name = account.pipeline_name
+                self._refuse_while_running(name)
+                yield Item("pipeline", name, sagemaker("DeletePipeline", PipelineName=name))
+        try:
+            pages = client.get_paginator("list_model_packages").paginate(
+                ModelPackageGroupName=account.model_package_group
+            )
+            for page in pages:
+                for package in page["ModelPackageSummaryList"]:
+                    arn = package["ModelPackageArn"]
+                    request = sagemaker("DeleteModelPackage", ModelPackageName=arn)
+                    yield Item("version", arn.rpartition("/")[2], request)
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+
+    def _refuse_while_running(self, pipeline: str) -> None:
+        executions = self._target.client("sagemaker").list_pipeline_executions(
+            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        for one in executions["PipelineExecutionSummaries"]:
+            if one["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+                execution = one["PipelineExecutionArn"].rpartition("/")[2]
+                raise StackError(
+                    f"execution {execution} is {one['PipelineExecutionStatus']}: wait for its end, "
+                    "or stop it, and destroy then"
+                )
+
+    def _wait_until_gone(self, endpoint: str) -> None:
+        deadline = time.monotonic() + MAX_WAIT_S
+        client = self._target.client("sagemaker")
+        while endpoint in _names(client, "list_endpoints", "Endpoints", "EndpointName", endpoint):
+            if time.monotonic() > deadline:
+                raise StackError(f"endpoint {endpoint} is not gone after half an hour")
+            self._sleep(self._target.poll_s)
+
+    def _empty(self, bucket: str) -> None:
+        s3, count = self._target.client("s3"), 0
+        try:
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                versions = [
+                    {"Key": one["Key"], "VersionId": one["VersionId"]}
+                    for kind in ("Versions", "DeleteMarkers")
+                    for one in page.get(kind, [])
+                ]
+                for start in range(0, len(versions), BATCH):
+                    answer = self._send(delete_objects(bucket, versions[start : start + BATCH]))
+                    if answer and answer.get("Errors"):
+                        first = answer["Errors"][0]
+                        raise StackError(f"{first['Key']} in {bucket}: {first['Message']}")
+                count += len(versions)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchBucket":
+                raise
+        print(f"emptied {bucket}: {count} versions of objects", file=self._talk, flush=True)
+
+    def _send(self, request: Request) -> Any:
+        client = self._target.client(request.service)
+        try:
+            return getattr(client, xform_name(request.operation))(**request.parameters)
+        except ClientError as error:
+            message = str(error).lower()
+            missing = "could not find" in message or "does not exist" in message
+            if missing or error.response["Error"]["Code"] in GONE:
+                return None
+            raise
+
+
+def _names(client: Any, listing: str, member: str, key: str, contained: str) -> list[str]:
+    pages = client.get_paginator(listing).paginate(NameContains=contained)
+    return [one[key] for page in pages for one in page[member]]
