@@ -1,4 +1,4 @@
-"""The pipeline: Preprocess → Train → Evaluate → AccuracyGate → Register → Deploy, or the fail step.
+"""The pipeline: Preprocess → Train → Evaluate → gates → Register → Deploy, or a fail step.
 
 This module imports the SageMaker SDK, which takes seconds and wants a region in the environment:
 reach it through `pipeline.compilation`.
@@ -6,6 +6,8 @@ reach it through `pipeline.compilation`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from sagemaker.core.lambda_helper import Lambda
@@ -53,6 +55,19 @@ from pipeline.trainer import ContentAddressedTrainer
 
 CHECKPOINTS = "/opt/ml/checkpoints"
 ACCURACY_PATH = "binary_classification_metrics.accuracy.value"
+BASELINE_PATH = "baseline.accuracy.value"
+ADVANTAGE_PATH = "advantage_over_baseline.value"
+# What the report names besides hyperparameters.
+REPORTED_PARAMETERS = (
+    "InputDataUrl",
+    "CounterfactualDataUrl",
+    "TextPreset",
+    "VocabularySize",
+    "MaxReviews",
+    "MinAccuracy",
+    "MinAdvantageOverBaseline",
+    "SourceCommit",
+)
 
 
 def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tree]) -> Pipeline:
@@ -61,17 +76,18 @@ def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tr
     context.upload_no_table()
     preprocess, data_report = _preprocess_step(context)
     train = _train_step(context, preprocess)
-    evaluate, evaluation_report = _evaluate_step(context, preprocess, train)
-    accuracy = JsonGet(
-        step_name=evaluate.name, property_file=evaluation_report, json_path=ACCURACY_PATH
-    )
+    evaluate, evaluation_report = _evaluate_step(context, preprocess, train, data_report)
+
+    def measured(path: str) -> JsonGet:
+        return JsonGet(step_name=evaluate.name, property_file=evaluation_report, json_path=path)
+
     register = register_step(
         context.session,
         account,
         Lineage(
             model_data=train.properties.ModelArtifacts.S3ModelArtifacts,
             evaluation=Join(on="/", values=[output_uri(evaluate, "evaluation"), "evaluation.json"]),
-            accuracy=accuracy,
+            accuracy=measured(ACCURACY_PATH),
             data_sha256=JsonGet(
                 step_name=preprocess.name, property_file=data_report, json_path="input.sha256"
             ),
@@ -92,7 +108,7 @@ def get_pipeline(session: PipelineSession, account: Account, trees: dict[str, Tr
             for name in ("status", "endpoint_name", "model_package_arn", "message")
         ],
     )
-    gate = _gate_step(context, accuracy, passed=[register, deploy])
+    gate = _gate_step(context, measured, passed=[register, deploy])
     return Pipeline(
         name=account.pipeline_name,
         parameters=list(context.parameters.values()),
@@ -201,41 +217,68 @@ def _checkpoint_uri(context: Context) -> Join:
 
 
 def _evaluate_step(
-    context: Context, preprocess: ProcessingStep, train: TrainingStep
+    context: Context, preprocess: ProcessingStep, train: TrainingStep, data_report: PropertyFile
 ) -> tuple[ProcessingStep, PropertyFile]:
     report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
+    inputs = {
+        "model": train.properties.ModelArtifacts.S3ModelArtifacts,
+        "test": output_uri(preprocess, "test"),
+        "train": output_uri(preprocess, "train"),
+        "data-report": output_uri(preprocess, data_report.output_name),
+        "counterfactual": context.parameters["CounterfactualTestUrl"],
+        "production": context.parameters["ProductionEvaluationUrl"],
+    }
+    arguments: list[Any] = ["--output", f"{PROCESSING}/output/evaluation"]
+    for name in inputs:
+        arguments += [f"--{name}", f"{PROCESSING}/input/{name}"]
+    # In the cache key on purpose: a report must not name a commit or a bar that is not its own.
+    for name in (*REPORTED_PARAMETERS, *HYPERPARAMETERS):
+        arguments += ["--made-of", name, context.parameters[name].to_string()]
+    arguments += ["--made-of", "code digest", code_digest(context.trees.values())]
     step = processing_step(
         context,
         "Evaluate",
-        inputs=[
-            input_from("model", train.properties.ModelArtifacts.S3ModelArtifacts),
-            input_from("test", output_uri(preprocess, "test")),
-        ],
+        inputs=[input_from(name, uri) for name, uri in inputs.items()],
         outputs=[output_to(context, "Evaluate", "evaluation")],
-        arguments=[
-            *("--model", f"{PROCESSING}/input/model"),
-            *("--test", f"{PROCESSING}/input/test"),
-            *("--output", f"{PROCESSING}/output/evaluation"),
-        ],
+        arguments=arguments,
         property_file=report,
-        description="Measures the model on the test reviews, which training never sees.",
+        description="Measures model and baseline on the test reviews, which training never sees.",
     )
     return step, report
 
 
-def _gate_step(context: Context, accuracy: JsonGet, passed: list[Any]) -> ConditionStep:
+def _gate_step(context: Context, measured: Callable[[str], JsonGet], passed: list[Any]) -> Any:
+    """Accurate enough, and then better than the baseline: each bar has a fail step of its own."""
     minimum = context.parameters["MinAccuracy"]
-    fail = FailStep(
-        "AccuracyTooLow",
-        error_message=Join(
-            on=" ",
-            values=["Test accuracy", accuracy, "is below MinAccuracy", minimum.to_string()],
-        ),
+    accuracy, advantage = measured(ACCURACY_PATH), measured(ADVANTAGE_PATH)
+    least = context.parameters["MinAdvantageOverBaseline"]
+    baseline_gate = ConditionStep(
+        "BaselineGate",
+        description="Lets a model through only if it is better than the baseline.",
+        conditions=[ConditionGreaterThanOrEqualTo(left=advantage, right=least)],
+        if_steps=passed,
+        else_steps=[
+            _fail_step(
+                "BelowBaseline",
+                ("Test accuracy", accuracy, "against", measured(BASELINE_PATH)),
+                ("of the NBSVM baseline: the difference", advantage),
+                ("is below MinAdvantageOverBaseline", least.to_string()),
+            )
+        ],
     )
     return ConditionStep(
         "AccuracyGate",
         description="Lets a model through to the registry only if it is accurate enough.",
         conditions=[ConditionGreaterThanOrEqualTo(left=accuracy, right=minimum)],
-        if_steps=passed,
-        else_steps=[fail],
+        if_steps=[baseline_gate],
+        else_steps=[
+            _fail_step(
+                "AccuracyTooLow",
+                ("Test accuracy", accuracy, "is below MinAccuracy", minimum.to_string()),
+            )
+        ],
     )
+
+
+def _fail_step(name: str, *words: tuple[Any, ...]) -> FailStep:
+    return FailStep(name, error_message=Join(on=" ", values=list(chain.from_iterable(words))))

@@ -52,12 +52,20 @@ def _train(target: Target, metadata: Mapping[str, Any]) -> str:
 def _evaluate(target: Target, metadata: Mapping[str, Any]) -> str:
     report = json.loads(_processing_output(target, metadata, "evaluation", "evaluation.json"))
     metrics = report["binary_classification_metrics"]
-    return f"test accuracy {metrics['accuracy']['value']:.4f}, AUC {metrics['auc']['value']:.4f}"
+    figures = f"test accuracy {metrics['accuracy']['value']:.4f}, AUC {metrics['auc']['value']:.4f}"
+    if baseline := report.get("baseline"):
+        figures += f"; {baseline['name']} {baseline['accuracy']['value']:.4f}"
+    return figures
 
 
 def _gate(_: Target, metadata: Mapping[str, Any]) -> str:
     passed = str(metadata["Condition"]["Outcome"]).lower() == "true"
     return "accurate enough" if passed else "not accurate enough"
+
+
+def _baseline_gate(_: Target, metadata: Mapping[str, Any]) -> str:
+    passed = str(metadata["Condition"]["Outcome"]).lower() == "true"
+    return "better than the baseline" if passed else "not better than the baseline"
 
 
 def _register(_: Target, metadata: Mapping[str, Any]) -> str:
@@ -74,6 +82,7 @@ _TELLERS: Mapping[str, Callable[[Target, Mapping[str, Any]], str]] = {
     "Train": _train,
     "Evaluate": _evaluate,
     "AccuracyGate": _gate,
+    "BaselineGate": _baseline_gate,
     "Register": _register,
     "Deploy": _deploy,
 }

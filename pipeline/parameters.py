@@ -58,7 +58,7 @@ DATA_PARAMETERS = {
 }
 
 # Pipeline parameter → input of the step that reads it: S3 prefixes that may be NONE.
-TABLE_PARAMETERS = ("CounterfactualDataUrl",)
+TABLE_PARAMETERS = ("CounterfactualDataUrl", "CounterfactualTestUrl")
 
 # Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
 HYPERPARAMETERS = {
@@ -98,6 +98,11 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             no_table_url(account),
             f"S3 prefix of a table (Text, Sentiment) of rewritten training reviews, or {NONE!r}",
         ),
+        Parameter(
+            "CounterfactualTestUrl",
+            no_table_url(account),
+            f"S3 prefix of such a table that nothing is trained on, to report on, or {NONE!r}",
+        ),
         Parameter("MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all"),
         Parameter("TextPreset", "modern", "how text becomes words", ("modern", "classic")),
         Parameter("VocabularySize", 40_000, "words in the dictionary, the most frequent ones"),
@@ -112,6 +117,16 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         Parameter("ValidationFraction", 0.1, "share of the training reviews kept to stop by"),
         Parameter("Patience", 2, "epochs without progress before training stops"),
         Parameter("MinAccuracy", 0.85, "test accuracy that a version needs to be registered"),
+        Parameter(
+            "MinAdvantageOverBaseline",
+            0.0,
+            "by how much that accuracy must be above the one of the NBSVM baseline",
+        ),
+        Parameter(
+            "ProductionEvaluationUrl",
+            no_table_url(account),
+            "evaluation.json of the version in production; a run from here finds it itself",
+        ),
         Parameter(
             "ModelApprovalStatus",
             "PendingManualApproval",

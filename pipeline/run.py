@@ -149,11 +149,21 @@ def _parameters(
         "InputDataUrl": reviews.url,
         "ExpectedDataSha256": reviews.sha256,
         "SourceCommit": source_commit(root),
+        **_production_evaluation(target),
     }
     if instance_type := given.get("TrainingInstanceType"):
         region = target.account.region
         parameters["TrainingImageUri"] = compilation.training_image(region, instance_type)
     return parameters | dict(given)
+
+
+def _production_evaluation(target: Target) -> dict[str, str]:
+    """Where the evaluation of the version that is served lies, if there is one."""
+    served = Endpoint(target).served()
+    if served is None or served.version is None:
+        return {}
+    url = Registry(target).find(served.version).evaluation_url
+    return {"ProductionEvaluationUrl": url} if url else {}
 
 
 def _registered(registry: Registry, steps: Sequence[Step]) -> Version:

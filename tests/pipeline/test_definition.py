@@ -55,8 +55,10 @@ def test_the_steps_are_those_of_the_picture(definition: dict[str, Any]) -> None:
         ("Train", "Training"),
         ("Evaluate", "Processing"),
         ("AccuracyGate", "Condition"),
+        ("BaselineGate", "Condition"),
         ("Register", "RegisterModel"),
         ("Deploy", "Lambda"),
+        ("BelowBaseline", "Fail"),
         ("AccuracyTooLow", "Fail"),
     ]
 
@@ -130,6 +132,32 @@ def test_the_gate_compares_the_measured_accuracy_with_the_wanted(
     path = condition["LeftValue"]["Std:JsonGet"]["Path"]
     assert path == "binary_classification_metrics.accuracy.value"
     assert condition["RightValue"] == {"Get": "Parameters.MinAccuracy"}
+
+
+def test_the_second_gate_compares_the_advantage_over_the_baseline(
+    definition: dict[str, Any],
+) -> None:
+    (condition,) = step(definition, "BaselineGate")["Arguments"]["Conditions"]
+    assert condition["Type"] == "GreaterThanOrEqualTo"
+    assert condition["LeftValue"]["Std:JsonGet"]["Path"] == "advantage_over_baseline.value"
+    assert condition["RightValue"] == {"Get": "Parameters.MinAdvantageOverBaseline"}
+
+
+def test_its_fail_message_holds_both_accuracies_and_the_bar(definition: dict[str, Any]) -> None:
+    message = step(definition, "BelowBaseline")["Arguments"]["ErrorMessage"]
+    assert "Parameters.MinAdvantageOverBaseline" in references(message)
+    paths = [one["Path"] for one in values(message) if isinstance(one, dict) and "Path" in one]
+    assert paths == [
+        "binary_classification_metrics.accuracy.value",
+        "baseline.accuracy.value",
+        "advantage_over_baseline.value",
+    ]
+
+
+def test_the_report_names_hyperparameters_bars_and_code(definition: dict[str, Any]) -> None:
+    arguments = step(definition, "Evaluate")["Arguments"]["AppSpecification"]["ContainerArguments"]
+    named = [arguments[at + 1] for at, argument in enumerate(arguments) if argument == "--made-of"]
+    assert {"Epochs", "MinAccuracy", "SourceCommit", "InputDataUrl", "code digest"} <= set(named)
 
 
 def test_images_are_of_the_maintained_line(definition: dict[str, Any]) -> None:

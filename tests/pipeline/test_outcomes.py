@@ -79,6 +79,8 @@ def told(target: Target, name: str, files: dict[str, bytes], **metadata: Any) ->
         ("Evaluate", {"ProcessingJob": {"Arn": JOB}}, "test accuracy 0.9000, AUC 0.9500"),
         ("AccuracyGate", {"Condition": {"Outcome": "True"}}, "accurate enough"),
         ("AccuracyGate", {"Condition": {"Outcome": "False"}}, "not accurate enough"),
+        ("BaselineGate", {"Condition": {"Outcome": "True"}}, "better than the baseline"),
+        ("BaselineGate", {"Condition": {"Outcome": "False"}}, "not better than the baseline"),
         ("Register", {"RegisterModel": {"Arn": "a/model-package/sentiment/4"}}, "version 4"),
         ("Deploy", {"Lambda": {"OutputParameters": DEPLOYED}}, "1 is served"),
         ("Unheard", {}, ""),
@@ -88,6 +90,17 @@ def test_a_finished_step_tells_its_figure(
     target: Target, name: str, metadata: dict[str, Any], words: str
 ) -> None:
     assert told(target, name, FILES, **metadata) == words
+
+
+def test_the_baseline_is_told_where_it_was_measured(target: Target) -> None:
+    figure = {"accuracy": {"value": 0.9}, "auc": {"value": 0.95}}
+    report = {
+        "binary_classification_metrics": figure,
+        "baseline": {"name": "NBSVM", "accuracy": {"value": 0.88}},
+    }
+    files = {"evaluation/evaluation.json": json.dumps(report).encode()}
+    told_now = told(target, "Evaluate", files, ProcessingJob={"Arn": JOB})
+    assert told_now == "test accuracy 0.9000, AUC 0.9500; NBSVM 0.8800"
 
 
 def test_a_file_that_cannot_be_read_fails_nothing(target: Target) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from model.shards import shard_name, write_shard
 from steps.evaluate import main
-from tests.model.factory import encoded, packed, unvouched, vocabulary
+from tests.model.factory import encoded, packed, unvouched, vocabulary, write_folder
 
 
 @pytest.fixture
@@ -51,6 +51,55 @@ def test_a_table_is_judged_like_the_same_shards(
     assert evaluate(artifact, tmp_path, "--test", str(test_shards)) == 0
     assert from_table == (tmp_path / "out/predictions.csv").read_text()
     assert "on 20 reviews" in capsys.readouterr().out
+
+
+def write_split(folder: Path, split: str, count: int, seed: int) -> str:
+    folder.mkdir()
+    write_shard(folder / shard_name(split, 0, 1), encoded(count, seed), vocabulary().sha256)
+    return str(folder)
+
+
+def test_baseline_rewritten_reviews_and_production_are_measured_when_given(
+    tmp_path: Path, artifact: Path, test_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (test_shards / "test-00000-of-00001.jsonl").write_text('"the <b>film</b> was bad"\n' * 20)
+    write_folder(
+        tmp_path,
+        {
+            "rewritten/dev.tsv": b"Sentiment\tText\nPositive\ta good film\nNegative\tbad\n",
+            "production/evaluation.json": b'{"binary_classification_metrics":'
+            b' {"accuracy": {"value": 0.5, "standard_deviation": 0.1}}}',
+            "report/data_report.json": b'{"input": {"name": "a.tar.gz", "sha256": "12ab"},'
+            b' "vocabulary": {"sha256": "34cd"}}',
+        },
+    )
+    folders = {"counterfactual": "rewritten", "production": "production", "data-report": "report"}
+    given = [part for name, at in folders.items() for part in (f"--{name}", str(tmp_path / at))]
+    train = write_split(tmp_path / "train", "train", 60, 2)
+    bars = ["--made-of", "MinAccuracy", "0.8", "--made-of", "MinAdvantageOverBaseline", "-0.5"]
+    options = ["--test", str(test_shards), "--train", train, *given, *bars]
+    assert evaluate(artifact, tmp_path, *options) == 0
+    result = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert result["baseline"]["accuracy"]["value"] > 0.9
+    assert result["counterfactual"]["item_count"] == 2
+    assert result["production"]["accuracy"]["value"] == 0.5
+    assert result["dataset"] == {"item_count": 20, "sha256": "12ab"}
+    page = (tmp_path / "out/report.html").read_text()
+    for words in ("MinAdvantageOverBaseline", "12ab", "34cd", "most confident mistakes", "<mark"):
+        assert words in page
+    assert "NBSVM" in capsys.readouterr().out
+
+
+def test_nothing_is_left_when_a_table_is_bad(
+    tmp_path: Path, artifact: Path, test_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_folder(tmp_path / "rewritten", {"dev.tsv": b"Sentiment\tText\nMaybe\tcanary\n"})
+    options = ["--test", str(test_shards), "--counterfactual", str(folder)]
+    assert evaluate(artifact, tmp_path, *options) == 1
+    error = capsys.readouterr().err
+    assert "dev.tsv: row 1 (line 2) has no valid label" in error
+    assert "canary" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_artifact_that_nobody_vouches_for_is_not_evaluated(
