@@ -9,7 +9,7 @@ DURATION ?= 600
 PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
 # Tools whose pins clash with ours: an environment each.
-TOOLS := awscli
+TOOLS := awscli hadolint schemathesis
 
 .PHONY: help setup run serve test lint scan bench-serve bench-local soak load lock clean
 

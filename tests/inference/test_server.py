@@ -18,6 +18,7 @@ import pytest
 from inference.server import parse
 from model.manifest import write_manifest
 from tests.model.factory import ROOT
+from tests.naughty import NAUGHTY
 
 Start = Callable[..., "Served"]
 
@@ -155,6 +156,19 @@ def test_odd_text_is_answered(ask: Any, review: str) -> None:
     status, answer = ask({"review": review})
     assert status == 200
     assert 0 <= answer["predictions"][0]["probability"] <= 1
+
+
+def test_no_naughty_string_is_an_error_of_the_servers(ask: Any) -> None:
+    for review in NAUGHTY:
+        status, answer = ask({"review": review, "explain": True})
+        if len(json.dumps(review)) > 19_900:
+            assert status == 413
+            continue
+        assert status == 200, review[:50]
+        (prediction,) = answer["predictions"]
+        assert 0 <= prediction["probability"] <= 1
+        for word in prediction["words"]:
+            assert word["text"] == review[word["start"] : word["end"]]
 
 
 def test_review_text_never_reaches_the_log(start: Start, pristine_artifact: Path) -> None:

@@ -16,6 +16,7 @@ from moto import mock_aws
 from predict_api import app, clients, routes
 from predict_api.logs import logger
 
+from tests.naughty import NAUGHTY
 from tests.predict_api.endpoint_in_memory import EndpointInMemory, verdict
 
 Ask = Callable[..., dict[str, Any]]
@@ -435,6 +436,18 @@ def test_without_an_id_from_api_gateway_lambdas_own_is_used(
     del request["requestContext"]["requestId"]
     answer = app.handler(request, SimpleNamespace(aws_request_id="lambda-1"))
     assert json.loads(answer["body"])["request_id"] == "lambda-1"
+
+
+@pytest.mark.parametrize("name", ["predict_json", "predict_text", "predict_batch"])
+def test_no_naughty_string_is_an_error_of_ours(ask: Ask, name: str) -> None:
+    for review in NAUGHTY:
+        body = {
+            "predict_json": json.dumps({"review": review, "explain": True}, ensure_ascii=False),
+            "predict_text": review,
+            "predict_batch": json.dumps({"reviews": [review, "good"]}),
+        }[name]
+        answer = ask(name, body=body)
+        assert answer["statusCode"] in (200, 413, 422), review[:50]
 
 
 HOSTILE = st.one_of(
