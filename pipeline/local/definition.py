@@ -12,6 +12,7 @@ from pipeline.local.errors import ServiceError
 from pipeline.local.expressions import (
     COMPARISONS,
     STEP_REFERENCE,
+    negated,
     referenced_steps,
     references,
 )
@@ -93,7 +94,7 @@ def _check_retry_policies(step: Step) -> None:
 def _check_condition(step: str, condition: Mapping[str, Any]) -> None:
     kind = condition.get("Type")
     if kind == "Not":
-        _check_condition(step, condition["Expression"])
+        _check_condition(step, negated(condition))
     elif kind == "Or":
         for item in condition["Conditions"]:
             _check_condition(step, item)

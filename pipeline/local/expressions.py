@@ -122,11 +122,17 @@ def _json_get(arguments: Mapping[str, Any], scope: Scope) -> Any:
         raise ExpressionError(f"property file {parts[3]} of step {parts[1]}: {error}") from error
 
 
+def negated(condition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The condition inside a Not: AWS's schema calls it Expression, the SDK (3.27) Condition."""
+    inner: Mapping[str, Any] = condition.get("Expression") or condition["Condition"]
+    return inner
+
+
 def condition_holds(condition: Mapping[str, Any], scope: Scope) -> bool:
     """Whether one condition of a Condition step holds."""
     kind = condition["Type"]
     if kind == "Not":
-        return not condition_holds(condition["Expression"], scope)
+        return not condition_holds(negated(condition), scope)
     if kind == "Or":
         return any(condition_holds(item, scope) for item in condition["Conditions"])
     if kind == "In":
