@@ -83,14 +83,17 @@ class Endpoint:
         )
 
     def wait_for(self, model_package_arn: str, timeout_s: float) -> Served:
-        """Wait until the endpoint serves this version and is at rest.
+        """Wait until the endpoint serves this version, or one that came before it in the meantime.
 
-        Raises EndpointError when it settles on something else or time runs out.
+        That is one approved later, or pinned. Raises EndpointError when the endpoint settles on
+        something else or time runs out.
         """
         version = model_package_arn.rpartition("/")[2]
         deadline = time.monotonic() + timeout_s
         before = served = self.served()
         while not _serves(served, model_package_arn):
+            if served and self._overtook(served, model_package_arn):
+                return served
             if served and _has_settled(before, served):
                 reason = served.reason or "no reason is known"
                 raise EndpointError(f"version {version} could not be served: {reason}")
@@ -136,6 +139,17 @@ class Endpoint:
             for one in answer["predictions"]
         ]
 
+    def _overtook(self, served: Served, model_package_arn: str) -> bool:
+        """Whether another version is served because it was decided on later, or pinned."""
+        if served.status != "InService" or not served.model_package_arn:
+            return False
+        theirs, ours = (
+            self._sagemaker.describe_model_package(ModelPackageName=arn)
+            for arn in (served.model_package_arn, model_package_arn)
+        )
+        pinned = "pinned_at" in theirs.get("CustomerMetadataProperties", {})
+        return pinned or bool(_changed_at(theirs) > _changed_at(ours))
+
     def _package_of(self, config_name: str) -> str:
         config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
         (variant, *_) = config["ProductionVariants"]
@@ -151,6 +165,11 @@ def _serves(served: Served | None, model_package_arn: str) -> TypeGuard[Served]:
         and served.status == "InService"
         and served.model_package_arn == model_package_arn
     )
+
+
+def _changed_at(package: dict[str, Any]) -> datetime:
+    at: datetime = package.get("LastModifiedTime") or package["CreationTime"]
+    return at
 
 
 def _has_settled(before: Served | None, now: Served) -> bool:

@@ -177,5 +177,7 @@ def _registered(registry: Registry, steps: Sequence[Step]) -> Version:
 def _approve_and_predict(target: Target, version: Version, talk: IO[str]) -> dict[str, Any]:
     Registry(target).decide(version.number, APPROVED, APPROVAL_REASON)
     print(f"version {version.number} approved; waiting until it is served", file=talk, flush=True)
-    Endpoint(target).wait_for(version.arn, target.deploy_timeout_s)
+    served = Endpoint(target).wait_for(version.arn, target.deploy_timeout_s)
+    if served.version != version.number:
+        print(f"version {served.version} is served: it was approved later, or pinned", file=talk)
     return {"review": REVIEW, "answer": predict_through_api(target, REVIEW)}

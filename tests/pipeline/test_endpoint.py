@@ -68,6 +68,23 @@ class Stubbed:
         }
         stub.add_response("describe_model", model, {"ModelName": "m"})
 
+    def compares(self, theirs: int, ours: int, later: bool, **more: str) -> None:
+        """Put the answers in line that say when two versions were decided on."""
+        for version, seconds in ((theirs, int(later)), (ours, 0)):
+            arn = f"{ARN}/{version}"
+            answer = {
+                "ModelPackageName": "sentiment",
+                "ModelPackageArn": arn,
+                "CreationTime": NOW - timedelta(days=1),
+                "LastModifiedTime": NOW + timedelta(seconds=seconds),
+                "ModelPackageStatus": "Completed",
+                "ModelPackageStatusDetails": {"ValidationStatuses": []},
+                "CustomerMetadataProperties": more if version == theirs else {},
+            }
+            self.stubs["sagemaker"].add_response(
+                "describe_model_package", answer, {"ModelPackageName": arn}
+            )
+
     def has_none(self) -> None:
         self.stubs["sagemaker"].add_client_error(
             "describe_endpoint", "ValidationException", 'Could not find endpoint "sentiment".'
@@ -118,6 +135,7 @@ def test_waiting_ends_when_the_version_is_served(stubbed: Stubbed) -> None:
 
 def test_waiting_goes_on_while_the_old_version_is_still_served(stubbed: Stubbed) -> None:
     stubbed.serves(1)
+    stubbed.compares(1, 2, later=False)
     stubbed.serves(1, "Updating")
     stubbed.serves(2)
     assert Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5).version == 2
@@ -126,8 +144,22 @@ def test_waiting_goes_on_while_the_old_version_is_still_served(stubbed: Stubbed)
 def test_waiting_ends_when_the_new_version_was_rolled_back(stubbed: Stubbed) -> None:
     stubbed.serves(1, "Updating")
     stubbed.serves(1, reason="never became healthy")
+    stubbed.compares(1, 2, later=False)
     with pytest.raises(EndpointError, match="version 2 could not be served: never became healthy"):
         Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5)
+
+
+def test_waiting_ends_when_a_version_approved_later_is_served_instead(stubbed: Stubbed) -> None:
+    stubbed.serves(1, "Updating")
+    stubbed.serves(3)
+    stubbed.compares(3, 2, later=True)
+    assert Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5).version == 3
+
+
+def test_waiting_ends_when_a_pinned_version_is_served_instead(stubbed: Stubbed) -> None:
+    stubbed.serves(1)
+    stubbed.compares(1, 2, later=False, pinned_at="2026-01-01T00:00:00+00:00")
+    assert Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5).version == 1
 
 
 def test_waiting_ends_when_the_endpoint_has_failed(stubbed: Stubbed) -> None:
@@ -139,7 +171,9 @@ def test_waiting_ends_when_the_endpoint_has_failed(stubbed: Stubbed) -> None:
 
 def test_a_roll_back_is_noticed_that_happened_between_two_looks(stubbed: Stubbed) -> None:
     stubbed.serves(1)
+    stubbed.compares(1, 2, later=False)
     stubbed.serves(1, reason="never became healthy", changed=NOW + timedelta(seconds=1))
+    stubbed.compares(1, 2, later=False)
     with pytest.raises(EndpointError, match="version 2 could not be served: never became healthy"):
         Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5)
 
