@@ -428,3 +428,24 @@ def test_every_state_is_kept_as_a_picture(visit: Go, scheme: str, device: str) -
     visitor.shoot(f"{name}-8-offline")
     page.get_by_label("Your review").fill("much too long " * 1200)
     visitor.shoot(f"{name}-9-too-long")
+
+
+def test_the_apis_own_description_can_be_read_as_a_page(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.get_by_role("link", name="the API").click()
+    visitor.page.wait_for_selector("html[data-ready]")
+    headings = visitor.page.locator("h2").all_inner_texts()
+    assert "POST /predict" in headings and "GET /health" in headings
+    assert '"explain": true' in visitor.page.locator("#operations").inner_text()
+    visitor.shoot("api")
+    for width in (320, 1280):
+        visitor.page.set_viewport_size({"width": width, "height": 740})
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert visitor.console == []
+
+
+def test_without_the_description_the_page_says_so(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.route("**/openapi.json", lambda route: route.fulfill(status=503, body="{}"))
+    visitor.page.goto(f"{visitor.served.url}api.html")
+    visitor.page.locator("#description", has_text="could not be read").wait_for()

@@ -62,10 +62,10 @@ class Tags(HTMLParser):
             self.inline.append(data)
 
 
-@pytest.fixture
-def tags() -> Tags:
+@pytest.fixture(params=["index.html", "api.html"])
+def tags(request: pytest.FixtureRequest) -> Tags:
     tags = Tags()
-    tags.feed((WEBSITE / "index.html").read_text("utf-8"))
+    tags.feed((WEBSITE / request.param).read_text("utf-8"))
     return tags
 
 
@@ -126,12 +126,14 @@ def test_there_is_no_inline_script_or_style_and_nothing_from_elsewhere(tags: Tag
         for name in ("src", "href"):
             value = attributes.get(name) or ""
             assert re.fullmatch(r"(#?[\w.-]*)", value), f"{tag} {name}={value}"
-    for name in ("app.js", "style.css"):
-        assert "http" not in (WEBSITE / name).read_text("utf-8")
+    for path in [*WEBSITE.glob("*.js"), *WEBSITE.glob("*.css")]:
+        assert "http:" not in path.read_text("utf-8")
+        assert "https:" not in path.read_text("utf-8")
 
 
-def test_the_script_knows_no_way_to_turn_text_into_code() -> None:
-    script = (WEBSITE / "app.js").read_text("utf-8")
+@pytest.mark.parametrize("path", sorted(WEBSITE.glob("*.js")), ids=lambda path: path.name)
+def test_no_script_knows_a_way_to_turn_text_into_code(path: Path) -> None:
+    script = path.read_text("utf-8")
     for word in (
         "innerHTML",
         "outerHTML",
@@ -192,6 +194,11 @@ def test_axe_finds_nothing(visit: Go, scheme: str) -> None:
         results = axe.Axe().run(visitor.page)
         assert results.violations_count == 0, results.generate_report()
 
+    visitor.page.goto(f"{visitor.served.url}api.html")
+    visitor.page.wait_for_selector("html[data-ready]")
+    examine()
+    visitor.page.goto(visitor.served.url)
+    visitor.page.wait_for_selector("html[data-ready]")
     examine()
     for review, phrase in (("A good film", "Leans positive"), ("A bad film", "Leans negative")):
         visitor.read(review)
