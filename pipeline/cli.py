@@ -15,6 +15,7 @@ from pipeline.account_commands import add_account
 from pipeline.control import add_control
 from pipeline.errors import SentimentError
 from pipeline.parameters import declare
+from pipeline.reviewing import add_reviewing
 from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings
 from pipeline.stack.parser import add_stack
 
@@ -183,6 +184,7 @@ def _add_registry(adder: Any) -> None:
     for parser in (approve, reject):
         # Not required by the parser, so that its absence is told like any other bad input.
         parser.add_argument("--reason", help="why; it is kept with the version (required)")
+    add_reviewing(verbs, _command)
 
 
 def _add_asking(adder: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline import notes
 from pipeline.errors import RegistryError
 from pipeline.target import Target
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
 MAX_REASON_LENGTH = 1024
-_NOT_METADATA = re.compile(r"[^\w\s.:/=+\-@]")
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,23 @@ class Version:
     image: str
     model_data_url: str
     evaluation_url: str
+    changed: datetime
+    """When anything of it was last changed."""
+
+    @property
+    def approved_at(self) -> datetime:
+        """When it was last decided on, whatever was noted beside it since."""
+        return notes.approved_at(self.metadata, self.changed)
+
+    @property
+    def failure(self) -> str | None:
+        """Why it did not come into service since it was approved; None where it did, or may yet."""
+        return notes.failure(self.metadata, self.changed)
+
+    @property
+    def pinned_at(self) -> str:
+        """When it was pinned, as ISO 8601; empty for one that is not."""
+        return self.metadata.get(notes.PINNED_AT, "")
 
     @property
     def accuracy(self) -> float | None:
@@ -109,18 +125,57 @@ class Registry:
                 f"the reason has {len(reason)} characters (at most {MAX_REASON_LENGTH})"
             )
         version = self.find(number)
-        if version.status == status:
+        if version.status == status and version.failure is None:
             return Decision(version, changed=False)
+        at, who = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), self._reviewer()
+        decision, oldest = notes.add_decision(version.metadata, f"{at} {status} by {who}: {reason}")
+        void = [key for key in notes.KEYS if key in version.metadata]
         self._sagemaker.update_model_package(
             ModelPackageArn=version.arn,
             ModelApprovalStatus=status,
             ApprovalDescription=reason,
-            CustomerMetadataProperties={
-                "reviewed_by": self._reviewer(),
-                "reviewed_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            },
+            CustomerMetadataProperties={"reviewed_by": who, "reviewed_at": at, **decision},
+            # a decision makes what was noted about the one before void
+            **({"CustomerMetadataPropertiesToRemove": [*void, *oldest]} if void or oldest else {}),
         )
         return Decision(self._describe(version.arn), changed=True)
+
+    def pin(self, number: int) -> Version:
+        """Have this version served until it is unpinned, whichever is approved after it."""
+        version = self.find(number)
+        if version.status != APPROVED:
+            raise RegistryError(
+                f"version {number} is {version.status}: only an approved one can be pinned "
+                f"(sentiment registry approve {number} --reason '…')"
+            )
+        self._note(version, notes.pin(version.metadata, version.changed, datetime.now(UTC)))
+        return self._describe(version.arn)
+
+    def unpin(self) -> list[Version]:
+        """Let the version approved last be served again; those that were pinned."""
+        pinned = [version for version in self.versions() if version.pinned_at]
+        for version in pinned:
+            now = datetime.now(UTC)
+            properties = notes.touch(version.metadata, version.changed, now)
+            self._note(version, properties, CustomerMetadataPropertiesToRemove=[notes.PINNED_AT])
+        return pinned
+
+    def wanted(self, without: int | None = None) -> Version | None:
+        """The version that the deploy function serves, or would serve without that one."""
+        approved = [
+            one for one in self.versions() if one.status == APPROVED and one.number != without
+        ]
+        rank = {one.number: (one.pinned_at, one.approved_at, one.number) for one in approved}
+        return max(approved, key=lambda one: rank[one.number], default=None)
+
+    def _note(self, version: Version, properties: Mapping[str, str], **more: Any) -> None:
+        """Note it; the status it has already is sent along, as only that wakes the roll-out."""
+        self._sagemaker.update_model_package(
+            ModelPackageArn=version.arn,
+            ModelApprovalStatus=version.status,
+            CustomerMetadataProperties=dict(properties),
+            **more,
+        )
 
     def _reviewer(self) -> str:
         """Who is signed in here, and as whom AWS knows them."""
@@ -129,7 +184,7 @@ class Registry:
             user = getpass.getuser()
         except (OSError, KeyError):  # a container's user without a name
             user = "unknown"
-        return _NOT_METADATA.sub("-", f"{user} {arn}")[:256]
+        return notes.plain(f"{user} {arn}")
 
     def _arns(self) -> list[str]:
         pages = self._sagemaker.get_paginator("list_model_packages").paginate(
@@ -160,4 +215,5 @@ class Registry:
             image=container.get("Image", ""),
             model_data_url=container.get("ModelDataUrl", ""),
             evaluation_url=quality.get("Statistics", {}).get("S3Uri", ""),
+            changed=package.get("LastModifiedTime") or package["CreationTime"],
         )

@@ -23,6 +23,8 @@ from pipeline.settings import (
 DEPLOY_TIMEOUT_S = 60
 
 LogPlace = Callable[[str, str], str]
+FilePlace = Callable[[str, str], str]
+LINK_S = 3600
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Target:
     poll_s: float
     deploy_timeout_s: float
     log_place: LogPlace
+    file_place: FilePlace
+    """Where a person finds an object of a bucket, given bucket and key."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str) -> Any:
@@ -86,6 +90,7 @@ def _open_aws(settings: Settings) -> Target:
         poll_s=5.0,
         deploy_timeout_s=1800.0,
         log_place=lambda group, stream: f"CloudWatch {group} {stream}",
+        file_place=_link(session),
     )
 
 
@@ -107,6 +112,18 @@ def _deployed(settings: Settings, account: Account, session: Any) -> Account:
     )
 
 
+def _link(session: Any) -> FilePlace:
+    """A link to an object that works for an hour, whoever has it."""
+
+    def link(bucket: str, key: str) -> str:
+        url: str = session.client("s3").generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=LINK_S
+        )
+        return url
+
+    return link
+
+
 def _open_local(settings: Settings) -> Target:
     from pipeline import local
 
@@ -122,6 +139,7 @@ def _open_local(settings: Settings) -> Target:
         poll_s=0.25,
         deploy_timeout_s=120.0,
         log_place=lambda group, stream: str(home / "logs" / group.strip("/") / f"{stream}.log"),
+        file_place=lambda bucket, key: str(home / "s3" / bucket / key),
     )
 
 

@@ -82,6 +82,7 @@ def target(account: Account, tmp_path: Path) -> Target:
         poll_s=0.02,
         deploy_timeout_s=5.0,
         log_place=lambda group, stream: f"{group} {stream}",
+        file_place=lambda bucket, key: str(home / "s3" / bucket / key),
     )
     made.prepare()
     return made

@@ -35,6 +35,7 @@ class Stubbed:
             poll_s=0.0,
             deploy_timeout_s=1.0,
             log_place=lambda group, stream: "",
+            file_place=lambda bucket, key: "",
             _clients=clients,
         )
 

@@ -1,0 +1,265 @@
+"""The reviewer's commands on a local account: the real parser, registry and bucket."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from deploy_model import notes as other_half
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import notes, reviewing
+from pipeline.cli import main
+from pipeline.comparison import p_value
+from pipeline.registry import APPROVED, REJECTED, Registry
+from pipeline.target import Target
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def here(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviewing, "_target", lambda settings: target)
+
+
+def measured(accuracy: float, deviation: Any = 0.002) -> bytes:
+    metric = {"value": accuracy, "standard_deviation": deviation}
+    return json.dumps({"binary_classification_metrics": {"accuracy": metric}}).encode()
+
+
+def register(target: Target, evaluation: bytes = b"{}", report: bool = False, **more: str) -> int:
+    """A version with its evaluation, and its report if wanted, in the bucket."""
+    number = len(Registry(target).versions()) + 1
+    s3, bucket = target.client("s3"), target.account.bucket
+    folder = f"runs/{number}/Evaluate/evaluation"
+    s3.put_object(Bucket=bucket, Key=f"{folder}/evaluation.json", Body=evaluation)
+    if report:
+        s3.put_object(Bucket=bucket, Key=f"{folder}/report.html", Body=b"<p>")
+    target.client("sagemaker").create_model_package(
+        ModelPackageGroupName=target.account.model_package_group,
+        CustomerMetadataProperties={"accuracy": "0.9", **more},
+        ModelMetrics={
+            "ModelQuality": {
+                "Statistics": {
+                    "ContentType": "application/json",
+                    "S3Uri": f"s3://{bucket}/{folder}/evaluation.json",
+                }
+            }
+        },
+        InferenceSpecification={
+            "Containers": [{"Image": "image", "ModelDataUrl": "s3://bucket/model.tar.gz"}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    return number
+
+
+def serve(target: Target, version: int) -> None:
+    """An endpoint whose model is that version's, as the deploy function leaves it."""
+    sagemaker, arn = target.client("sagemaker"), Registry(target).find(version).arn
+    sagemaker.create_model(
+        ModelName="m",
+        ExecutionRoleArn=target.account.role_arn,
+        PrimaryContainer={"ModelPackageName": arn},
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialVariantWeight": 1.0}
+    sizes = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="c", ProductionVariants=[{**variant, **sizes}]
+    )
+    sagemaker.create_endpoint(EndpointName=target.account.endpoint_name, EndpointConfigName="c")
+
+
+def test_two_versions_are_compared_by_metric_data_and_code(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target, measured(0.90), source_commit="aaa", data_sha256="x", code_digest="1")
+    register(target, measured(0.92), source_commit="bbb-modified", data_sha256="x", code_digest="2")
+    assert main(["registry", "compare", "1", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy  0.9000     0.9200     +0.0200     0.000  better" in shown
+    assert "code_digest" in shown
+    assert "data_sha256" not in shown
+    assert "git log aaa..bbb" in shown
+
+
+def test_a_difference_within_chance_is_called_so(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target, measured(0.900))
+    register(target, measured(0.902))
+    assert main(["--json", "registry", "compare", "1", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]["accuracy"]
+    assert found["verdict"] == "within chance"
+    assert found["p_value"] == pytest.approx(0.4795, abs=1e-3)
+
+
+def test_a_metric_without_a_spread_is_compared_without_a_verdict(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target, measured(0.9, "NaN"))
+    register(target, measured(0.8))
+    assert main(["registry", "compare", "1", "2"]) == 0
+    assert "spread unknown" in capsys.readouterr().out
+
+
+def test_a_version_without_an_evaluation_is_one_line(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    register(target)
+    assert main(["registry", "compare", "1", "2"]) == 1
+    assert "version 1: its evaluation cannot be read" in capsys.readouterr().err
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_chance_is_from_none_to_certain(before: float, after: float, spread: float) -> None:
+    assert 0 <= p_value(before, after, spread) <= 1
+    assert p_value(before, after, spread) == p_value(after, before, spread)
+
+
+def test_the_chance_is_that_of_a_normal_difference() -> None:
+    assert p_value(0.0, 1.959964, 1.0) == pytest.approx(0.05, abs=1e-6)
+    assert math.isclose(p_value(0.5, 0.5, 0.0), 1.0)
+
+
+def test_the_history_tells_decisions_and_what_was_served(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    registry = Registry(target)
+    registry.decide(1, APPROVED, "good")
+    registry.decide(1, REJECTED, "blind to irony")
+    served = {"outcome": "served", "version": 1, "at": "2026-03-01T12:00:00+00:00"}
+    target.client("s3").put_object(
+        Bucket=target.account.bucket,
+        Key=f"deployments/{target.account.endpoint_name}/history/c.json",
+        Body=json.dumps(served).encode(),
+    )
+    assert main(["--json", "registry", "history"]) == 0
+    events = json.loads(capsys.readouterr().out)
+    assert {(one["what"], one["reason"]) for one in events[:2]} == {
+        ("Approved", "good"),
+        ("Rejected", "blind to irony"),
+    }
+    assert "arn:aws:iam" in events[0]["by"]
+    assert (events[2]["what"], events[2]["at"]) == ("Served", "2026-03-01T12:00:00Z")
+
+
+def test_only_the_last_decisions_are_kept(target: Target) -> None:
+    register(target)
+    registry = Registry(target)
+    for turn in range(notes.KEPT_DECISIONS + 3):
+        registry.decide(1, REJECTED if turn % 2 else APPROVED, f"turn {turn}")
+    kept = notes.decisions(registry.find(1).metadata)
+    assert len(kept) == notes.KEPT_DECISIONS
+    assert kept[-1].endswith(f": turn {notes.KEPT_DECISIONS + 2}")
+
+
+def test_rolling_back_says_what_is_served_then_and_rejects_what_is_served(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        register(target)
+        Registry(target).decide(number, APPROVED, "good")
+    serve(target, 2)
+    assert main(["registry", "rollback", "--reason", "too sure", "--yes"]) == 0
+    said = capsys.readouterr()
+    assert "version 2 is served; once it is rejected, version 1 is served" in said.err
+    assert "version 2 is now Rejected: too sure" in said.out
+    assert [one.status for one in Registry(target).versions()] == [REJECTED, APPROVED]
+
+
+def test_rolling_back_needs_a_yes_where_nobody_can_be_asked(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    Registry(target).decide(1, APPROVED, "good")
+    serve(target, 1)
+    assert main(["registry", "rollback", "--reason", "x"]) == 1
+    said = capsys.readouterr().err
+    assert "once it is rejected, nothing is served" in said
+    assert "--yes" in said
+    assert Registry(target).find(1).status == APPROVED
+
+
+def test_there_is_nothing_to_roll_back_where_nothing_is_served(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["registry", "rollback", "--reason", "x", "--yes"]) == 1
+    assert "nothing is served" in capsys.readouterr().err
+
+
+def test_the_report_lies_beside_the_evaluation(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target, report=True)
+    assert main(["registry", "report", "1"]) == 0
+    place = capsys.readouterr().out.strip()
+    assert place.endswith("/runs/1/Evaluate/evaluation/report.html")
+
+
+def test_a_version_without_a_report_says_so(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    assert main(["registry", "report", "1"]) == 1
+    assert "version 1 has no report" in capsys.readouterr().err
+
+
+def test_a_pinned_version_is_wanted_until_it_is_unpinned(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(target)
+    for number in (1, 2):
+        register(target)
+        registry.decide(number, APPROVED, "good")
+    assert main(["registry", "pin", "1"]) == 0
+    assert registry.wanted() == registry.find(1)
+    assert main(["registry", "unpin"]) == 0
+    assert "version 2 is to be served" in capsys.readouterr().out
+    assert registry.find(1).pinned_at == ""
+
+
+def test_only_an_approved_version_can_be_pinned(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    assert main(["registry", "pin", "1"]) == 1
+    assert "only an approved one can be pinned" in capsys.readouterr().err
+
+
+def test_deciding_anew_takes_pin_and_failure_away(target: Target) -> None:
+    register(target)
+    registry = Registry(target)
+    registry.decide(1, APPROVED, "good")
+    registry.pin(1)
+    version = registry.find(1)
+    target.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn,
+        CustomerMetadataProperties=other_half.failure(
+            "model", "slow", version.approved_at, datetime.now(UTC)
+        ),
+    )
+    assert registry.find(1).failure == "slow"
+    again = registry.decide(1, APPROVED, "it was the network")
+    assert again.changed
+    assert (again.version.failure, again.version.pinned_at) == (None, "")
+
+
+@given(
+    approved=st.datetimes(timezones=st.just(UTC), min_value=datetime(2020, 1, 1)),
+    later=st.timedeltas(timedelta(0), timedelta(minutes=1)),
+)
+def test_both_halves_read_a_note_the_same_way(approved: datetime, later: timedelta) -> None:
+    written = other_half.failure("model", "slow: 5xx!", approved, NOON)
+    theirs = other_half.read(written, NOON + later)
+    assert notes.approved_at(written, NOON + later) == theirs.approved_at
+    assert notes.failure(written, NOON + later) == (theirs.failed_reason or None)
+    assert notes.KEYS == other_half.KEYS
+    assert notes.SLACK == other_half.SLACK
