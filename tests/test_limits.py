@@ -5,6 +5,7 @@ The same as `make load`, shorter; how quick answers are is for that to say, on a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks import limits
 from pipeline.local import processes
 from tests.model import factory
 
-KILL_SECONDS = 15.0
+KILL_SECONDS = 12.0
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +26,21 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     code = folder / "code"
     code.mkdir()
     version = factory.write_tiny_artifact(folder / "model", factory.stage(code))
-    yield limits.measure(version, folder, seconds=6.0, kill_seconds=KILL_SECONDS)
+    yield limits.measure(version, folder, seconds=5.0, kill_seconds=KILL_SECONDS)
     for child in processes._CHILDREN:
         child.wait(60)
 
 
 def test_the_limit_is_the_throttles() -> None:
     assert (throttle.RATE_PER_S, throttle.BURST) == (limits.LIMIT_PER_S, limits.BURST)
+
+
+def test_the_limit_is_the_same_on_aws() -> None:
+    template = (factory.ROOT / "lambda/template.yaml").read_text()
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        assert f"{limit}: !Ref RequestsPerSecond" in template
+    default = re.search(r"  RequestsPerSecond:\n    Type: Number\n    Default: (\d+)", template)
+    assert default and int(default[1]) == throttle.RATE_PER_S == throttle.BURST
 
 
 def test_at_the_limit_every_request_is_answered(measured: Any) -> None:

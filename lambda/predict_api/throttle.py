@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 # The stage's own are in template.yaml.
 RATE_PER_S = 50.0
-BURST = 100
+BURST = 50
 
 
 class Throttle:
