@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,14 +18,24 @@ NONE = "none"
 NO_TABLE_KEY = "data/none/none"
 
 
+INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
+S3_URL = re.compile(r"s3://[^/\s]+(/\S.*)?")
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter; its type is the type of its default."""
+    """One parameter; its type is the type of its default.
+
+    A number lies from `least` to `most`; text matches `form`, if there is one, and is not empty.
+    """
 
     name: str
     default: Value
     about: str
     choices: tuple[str, ...] = ()
+    least: float = -math.inf
+    most: float = math.inf
+    form: re.Pattern[str] | None = None
 
     @property
     def type_name(self) -> str:
@@ -34,19 +45,27 @@ class Parameter:
     def parse(self, text: str) -> str:
         """Check a value given as text; returns it as text, which is how an execution takes it."""
         if self.choices and text not in self.choices:
-            raise ParameterError(
-                f"parameter {self.name}: {text!r} is not one of {', '.join(self.choices)}"
-            )
+            raise self._refusal(text, f"one of {', '.join(self.choices)}")
+        if isinstance(self.default, str):
+            if not text.strip() or (self.form and not self.form.fullmatch(text)):
+                raise self._refusal(text, f"of the valid form (for example {self.default})")
+            return text
+        kind = {"Integer": "a whole number", "Float": "a number"}[self.type_name]
         try:
             value = type(self.default)(text)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError
         except ValueError:
-            kind = {"Integer": "a whole number", "Float": "a number"}[self.type_name]
-            raise ParameterError(
-                f"parameter {self.name}: {text!r} is not {kind} (for example {self.default})"
-            ) from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self._refusal(text, f"{kind} (for example {self.default})")
+        if not self.least <= value <= self.most:
+            limits = f"at least {self.least:g}"
+            if self.most < math.inf:
+                limits = f"from {self.least:g} to {self.most:g}"
+            raise self._refusal(text, limits)
         return str(value)
+
+    def _refusal(self, text: str, valid: str) -> ParameterError:
+        return ParameterError(f"parameter {self.name}: {text!r} is not {valid}")
 
 
 # Pipeline parameter → flag of preprocess.py.
@@ -87,6 +106,7 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             "InputDataUrl",
             f"s3://{account.bucket}/data/imdb/",
             "S3 prefix of one archive, or of a folder, laid out like aclImdb",
+            form=S3_URL,
         ),
         Parameter(
             "ExpectedDataSha256",
@@ -103,24 +123,46 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             no_table_url(account),
             f"S3 prefix of such a table that nothing is trained on, to report on, or {NONE!r}",
         ),
-        Parameter("MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all"),
+        Parameter(
+            "MaxReviews", 0, "reviews kept of each split, balanced by class; 0 keeps all", least=0
+        ),
         Parameter("TextPreset", "modern", "how text becomes words", ("modern", "classic")),
-        Parameter("VocabularySize", 40_000, "words in the dictionary, the most frequent ones"),
-        Parameter("MaxReviewLength", 400, "words of a review that the model reads"),
-        Parameter("EmbeddingDim", 128, "numbers that stand for a word"),
-        Parameter("HiddenDim", 128, "state of the LSTM in each direction"),
-        Parameter("Epochs", 3, "passes over the training reviews"),
-        Parameter("BatchSize", 64, "reviews in one step of training"),
-        Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule"),
-        Parameter("Dropout", 0.5, "share of values left out in training"),
-        Parameter("Seed", 1, "makes a run repeatable on one machine"),
-        Parameter("ValidationFraction", 0.1, "share of the training reviews kept to stop by"),
-        Parameter("Patience", 2, "epochs without progress before training stops"),
-        Parameter("MinAccuracy", 0.85, "test accuracy that a version needs to be registered"),
+        Parameter(
+            "VocabularySize",
+            40_000,
+            "words in the dictionary, the most frequent ones",
+            least=2,
+            most=10_000_000,
+        ),
+        Parameter("MaxReviewLength", 400, "words of a review that the model reads", least=1),
+        Parameter("EmbeddingDim", 128, "numbers that stand for a word", least=1, most=4096),
+        Parameter("HiddenDim", 128, "state of the LSTM in each direction", least=1, most=4096),
+        Parameter("Epochs", 3, "passes over the training reviews", least=1),
+        Parameter("BatchSize", 64, "reviews in one step of training", least=1),
+        Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule", least=1e-9),
+        Parameter("Dropout", 0.5, "share of values left out in training", least=0, most=0.99),
+        Parameter("Seed", 1, "makes a run repeatable on one machine", least=0, most=2**31 - 1),
+        Parameter(
+            "ValidationFraction",
+            0.1,
+            "share of the training reviews kept to stop by",
+            least=0.001,
+            most=0.89,
+        ),
+        Parameter("Patience", 2, "epochs without progress before training stops", least=1),
+        Parameter(
+            "MinAccuracy",
+            0.85,
+            "test accuracy that a version needs to be registered",
+            least=0,
+            most=1,
+        ),
         Parameter(
             "MinAdvantageOverBaseline",
             0.0,
             "by how much that accuracy must be above the one of the NBSVM baseline",
+            least=-1,
+            most=1,
         ),
         Parameter(
             "ProductionEvaluationUrl",
@@ -133,12 +175,20 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             "status with which a version is registered",
             ("PendingManualApproval", "Approved", "Rejected"),
         ),
-        Parameter("ProcessingInstanceType", "ml.m5.xlarge", "machine of Preprocess and Evaluate"),
         Parameter(
-            "ProcessingInstanceCount", 1, "machines of Preprocess, each with all of the data"
+            "ProcessingInstanceType",
+            "ml.m5.xlarge",
+            "machine of Preprocess and Evaluate",
+            form=INSTANCE_TYPE,
         ),
-        Parameter("TrainingInstanceType", "ml.c5.2xlarge", "machine of Train"),
-        Parameter("TrainingInstanceCount", 1, "machines of Train"),
+        Parameter(
+            "ProcessingInstanceCount",
+            1,
+            "machines of Preprocess, each with all of the data",
+            least=1,
+        ),
+        Parameter("TrainingInstanceType", "ml.c5.2xlarge", "machine of Train", form=INSTANCE_TYPE),
+        Parameter("TrainingInstanceCount", 1, "machines of Train", least=1),
         Parameter("TrainingImageUri", training_image, "image of Train"),
         Parameter("SourceCommit", "unknown", "git commit recorded with the model version"),
     )

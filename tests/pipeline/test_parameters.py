@@ -17,6 +17,11 @@ from steps import preprocess, train
         ("Epochs=2.5", "not a whole number"),
         ("MinAccuracy=high", "parameter MinAccuracy: 'high' is not a number (for example 0.85)"),
         ("MinAccuracy=nan", "not a number"),
+        ("MinAccuracy=95", "parameter MinAccuracy: '95' is not from 0 to 1"),
+        ("Epochs=0", "parameter Epochs: '0' is not at least 1"),
+        ("SourceCommit=", "parameter SourceCommit: '' is not of the valid form"),
+        ("TrainingInstanceType=big", "'big' is not of the valid form (for example ml.c5.2xlarge)"),
+        ("InputDataUrl=/tmp/reviews", "'/tmp/reviews' is not of the valid form (for example s3://"),
         (
             "ModelApprovalStatus=Maybe",
             "'Maybe' is not one of PendingManualApproval, Approved, Rejected",
@@ -34,6 +39,14 @@ def test_a_wrong_assignment_says_what_is_right(
 def test_the_last_value_of_a_parameter_counts(account: Account) -> None:
     values = parse_assignments(["Epochs=2", "Seed=7", "Epochs=5"], declare(account, "image"))
     assert values == {"Epochs": "5", "Seed": "7"}
+
+
+def test_every_default_is_a_valid_value(account: Account) -> None:
+    parameters = declare(account, "image")
+    given = [f"{one.name}={one.default}" for one in parameters]
+    assert parse_assignments(given, parameters) == {
+        one.name: str(one.default) for one in parameters
+    }
 
 
 def test_a_value_may_hold_an_equals_sign(account: Account) -> None:
