@@ -56,7 +56,7 @@ def definition(options: Namespace, settings: Settings) -> int:
 
 def executions(options: Namespace, settings: Settings) -> int:
     """List the executions."""
-    from pipeline.display import text_table
+    from pipeline.display import terminal_width, text_table
     from pipeline.executions import Executions
 
     found = Executions(_target(settings)).all()
@@ -72,7 +72,7 @@ def executions(options: Namespace, settings: Settings) -> int:
     if options.json:
         _print_json(rows)
     elif rows:
-        print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
+        print(text_table(list(rows[0]), [list(row.values()) for row in rows], terminal_width()))
     else:
         print("nothing has run yet (start with: sentiment run)", file=sys.stderr)
     return 0
@@ -80,7 +80,7 @@ def executions(options: Namespace, settings: Settings) -> int:
 
 def status(options: Namespace, settings: Settings) -> int:
     """Show an execution and its steps."""
-    from pipeline.display import state, text_table
+    from pipeline.display import state, terminal_width, text_table
     from pipeline.executions import Executions
     from pipeline.outcomes import outcome
 
@@ -118,7 +118,9 @@ def status(options: Namespace, settings: Settings) -> int:
         return 0
     print(f"execution {execution.id}: {execution.status}, {execution.seconds or 0:.1f} s")
     if rows:
-        print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
+        shown = [{key: value for key, value in row.items() if key != "log"} for row in rows]
+        print(text_table(list(shown[0]), [list(row.values()) for row in shown], terminal_width()))
+        print("logs of a step: sentiment logs STEP")
     for step in steps:
         if (why := notes[step.name].get("cache")) and not step.cached_from:
             print(f"{step.name} was not taken from the cache: {why}")
@@ -153,7 +155,7 @@ def logs(options: Namespace, settings: Settings) -> int:
 
 def registry_list(options: Namespace, settings: Settings) -> int:
     """List the model versions."""
-    from pipeline.display import text_table
+    from pipeline.display import terminal_width, text_table
     from pipeline.registry import Registry
 
     versions = Registry(_target(settings)).versions()
@@ -170,7 +172,8 @@ def registry_list(options: Namespace, settings: Settings) -> int:
             )
             for one in versions
         ]
-        print(text_table(("version", "status", "accuracy", "created", "reason"), rows))
+        headings = ("version", "status", "accuracy", "created", "reason")
+        print(text_table(headings, rows, terminal_width()))
     else:
         print("no version is registered yet (start with: sentiment run)", file=sys.stderr)
     return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
@@ -10,6 +13,7 @@ from pipeline.outcomes import outcome
 from pipeline.target import Target
 
 _REFRESH_PER_S = 4
+_LEAST_WRAPPED = 24  # narrower than that, it is easier to read where the terminal breaks lines
 
 
 class Follower:
@@ -98,14 +102,28 @@ def state(step: Step) -> str:
     return step.status
 
 
-def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns of text, as wide as they must be; the last is left ragged."""
+def text_table(
+    headings: Sequence[str], rows: Iterable[Sequence[Any]], width: int | None = None
+) -> str:
+    """Columns of text, as wide as they must be; the last is left ragged.
+
+    Given the `width` of a terminal, the last is wrapped within its own column.
+    """
     lines = [list(headings), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    start = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if width:
+        room = max(width - start, _LEAST_WRAPPED)
+        for line in lines:
+            line[-1] = f"\n{'':{start}}".join(textwrap.wrap(line[-1], room))
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join([*map(str.ljust, line[:-1], widths), line[-1]]).rstrip() for line in lines
     )
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class ByteProgress:

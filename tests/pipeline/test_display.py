@@ -69,6 +69,16 @@ def test_columns_are_as_wide_as_they_must_be() -> None:
     assert text_table(("a", "long"), [(1, ""), ("three", 2)]) == "a      long\n1\nthree  2"
 
 
+def test_on_a_terminal_the_last_column_is_wrapped_within_itself() -> None:
+    told = "one two three four five six seven eight"
+    assert text_table(("a", "told"), [("first", told), ("second", "x")], width=30).splitlines() == [
+        "a       told",
+        "first   one two three four five",
+        "        six seven eight",
+        "second  x",
+    ]
+
+
 def test_progress_is_a_line_a_tenth() -> None:
     stream = io.StringIO()
     with ByteProgress(stream) as progress:
