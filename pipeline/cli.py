@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pipeline import commands
@@ -16,7 +16,7 @@ from pipeline.control import add_control
 from pipeline.errors import SentimentError
 from pipeline.parameters import declare
 from pipeline.reviewing import add_reviewing
-from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings
+from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings, expand
 from pipeline.stack.parser import add_stack
 
 Command = Callable[[argparse.Namespace, Settings], int]
@@ -52,6 +52,9 @@ parameters:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name or reason may hold what it cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         settings = _settings(options)
         command: Command = options.command
@@ -72,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> str | None:
     """An error as one line for the user; None for one that is a defect of ours."""
+    import sqlite3
+
     from botocore.exceptions import BotoCoreError, ClientError
 
     from pipeline.local import LocalAccountError
@@ -83,6 +88,8 @@ def explain(error: Exception) -> str | None:
         text = f"{error.operation_name} was refused: {answer['Message']} ({answer['Code']})"
     elif isinstance(error, BotoCoreError):
         text = f"AWS cannot be asked: {error}"
+    elif isinstance(error, sqlite3.Error):
+        text = f"the account's database, account.db in its home, cannot be used: {error}"
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}"
@@ -267,4 +274,4 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.target:
         environ["SENTIMENT_TARGET"] = options.target
     settings = Settings.from_env(environ)
-    return replace(settings, home=Path(options.home).expanduser()) if options.home else settings
+    return replace(settings, home=expand(options.home)) if options.home else settings

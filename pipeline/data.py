@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from pipeline import sample
 from pipeline.download import CHUNK_BYTES, RemoteFile, fetch, sha256_of
 from pipeline.errors import DataError
 from pipeline.parameters import ANY_DATA
+from pipeline.settings import expand
 
 IMDB = RemoteFile(
     url="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
@@ -59,12 +60,14 @@ def resolve(
         about = "the bundled sample (generated sentences, not real reviews)"
         uploaded = _upload(archive, about, s3, bucket, report)
         return replace(uploaded, parameters=dict(sample.PARAMETERS), is_sample=True)
+    if not data.strip():
+        raise DataError(f"--data is empty; it must be {VALID}")
     if data.startswith("s3://"):
         return Reviews(data, in_s3(data, s3))
     if data == "imdb":
         path = fetch(imdb, scratch, lambda done, total: report("downloading", done, total))
     else:
-        path = Path(data).expanduser()
+        path = expand(data)
     if path.is_dir():
         return _upload_folder(path, s3, bucket, scratch, report)
     check_archive(path)
@@ -119,6 +122,8 @@ def in_s3(url: str, s3: Any) -> str:
         listing = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except ClientError as error:
         raise DataError(f"cannot list {url}: {error.response['Error']['Message']}") from error
+    except ParamValidationError:
+        raise DataError(f"{url} names no bucket (valid: s3://bucket/prefix)") from None
     if not listing.get("KeyCount"):
         raise DataError(f"nothing lies under {url} (valid: the prefix of what is there)")
     return url

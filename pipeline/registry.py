@@ -124,6 +124,8 @@ class Registry:
             raise RegistryError(
                 f"the reason has {len(reason)} characters (at most {MAX_REASON_LENGTH})"
             )
+        if not reason.isprintable():
+            raise RegistryError("the reason holds characters that cannot be shown")
         version = self.find(number)
         if version.status == status and version.failure is None:
             return Decision(version, changed=False)

@@ -21,6 +21,16 @@ STAGES = ("dev", "prod")
 _PREFIX = "SENTIMENT_"
 
 
+def expand(path: str) -> Path:
+    """A path as the user wrote it, `~` and `~name` resolved."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            f"{path}: there is no such user (write the folder's whole path)"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user may choose outside the command line; one value a `SENTIMENT_` variable."""
@@ -62,7 +72,7 @@ class Settings:
         if unknown := sorted(set(given) - known):
             valid = ", ".join(_PREFIX + name.upper() for name in sorted(known))
             raise SettingsError(f"unknown setting {_PREFIX}{unknown[0].upper()} (valid: {valid})")
-        home = Path(given.pop("home")).expanduser() if "home" in given else cls.home
+        home = expand(given.pop("home")) if "home" in given else cls.home
         region = given.pop("region", "") or (environ.get("AWS_REGION") or LOCAL_REGION)
         settings = cls(home=home, region=region, **given)
         return settings if settings.target == "aws" else replace(settings, region=LOCAL_REGION)

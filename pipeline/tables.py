@@ -9,7 +9,7 @@ from pipeline.data import in_s3
 from pipeline.download import sha256_of
 from pipeline.errors import DataError
 from pipeline.parameters import NONE, no_table_url
-from pipeline.settings import Account
+from pipeline.settings import Account, expand
 from pipeline.source import DIGEST_LENGTH, upload
 
 SUFFIXES = (".csv", ".tsv")
@@ -30,7 +30,7 @@ def resolve_table(table: str, s3: Any, account: Account) -> str:
         return no_table_url(account)
     if table.startswith("s3://"):
         return in_s3(table, s3)
-    path = Path(table).expanduser()
+    path = expand(table)
     check_table(path)
     return upload_table(path, s3, account.bucket)
 

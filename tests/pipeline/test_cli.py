@@ -6,9 +6,11 @@ import io
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from pipeline import cli, commands
 from pipeline.evaluation import Evaluation
 from pipeline.executions import Executions
+from pipeline.local.store import SCHEMA, SCHEMA_VERSION
 from pipeline.settings import ROOT
 from pipeline.target import Target
 from tests.pipeline.conftest import register
@@ -106,6 +109,19 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments:
 # -- errors: exactly one line
 
 
+def test_a_damaged_database_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = tmp_path / "account.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(f"{SCHEMA} PRAGMA user_version={SCHEMA_VERSION}")
+    whole = database.read_bytes()
+    database.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    status, _, err = sentiment(capsys, "--home", str(tmp_path), "executions")
+    assert status == 1
+    assert "account.db" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -116,6 +132,10 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments:
             "parameter ModelApprovalStatus: 'Yes' is not one of PendingManualApproval, ",
         ),
         (["run", "--data", "/gone.tar.gz"], "no reviews at /gone.tar.gz (valid: an archive "),
+        (["run", "--data", ""], "--data is empty; it must be an archive "),
+        (["run", "--data", "s3://"], "s3:// names no bucket (valid: s3://bucket/prefix)"),
+        (["run", "--data", "~nobody-here/x.tar"], "~nobody-here/x.tar: there is no such user "),
+        (["--home", "~nobody-here/h", "executions"], "~nobody-here/h: there is no such user "),
         (["status"], "nothing has run yet (start with: sentiment run)"),
         (["logs", "Train"], "nothing has run yet (start with: sentiment run)"),
         (["registry", "show", "7"], "unknown version 7: none is registered yet (start with: "),

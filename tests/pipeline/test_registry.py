@@ -58,7 +58,13 @@ def test_a_decision_can_be_turned_round(target: Target) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("", "needs a reason"), (" \n ", "needs a reason"), ("x" * 1025, "has 1025 characters")],
+    [
+        ("", "needs a reason"),
+        (" \n ", "needs a reason"),
+        ("x" * 1025, "has 1025 characters"),
+        ("bad \udcff byte", "cannot be shown"),
+        ("\x1b[31mred", "cannot be shown"),
+    ],
 )
 def test_a_decision_without_a_usable_reason_changes_nothing(
     target: Target, reason: str, words: str
