@@ -3,22 +3,26 @@
 
 const STEPS = 3;
 const SHOWN = 6;
+const LEAST_SHARE = 0.2; // of the heaviest word's weight; lighter ones decided nothing
 
-function strength(word, heaviest) {
-  return Math.max(1, Math.ceil((STEPS * Math.abs(word.weight)) / heaviest));
+// The words that weigh something beside the heaviest, each with its strength from 1 to STEPS.
+function weighty(words) {
+  const heaviest = Math.max(...words.map(({ weight }) => Math.abs(weight)));
+  return words
+    .map((word) => ({ ...word, share: Math.abs(word.weight) / heaviest }))
+    .filter(({ share }) => share >= LEAST_SHARE);
 }
 
 // Fills `sheet`, which lies behind the review, with the same text and a mark under each word.
 export function paint(sheet, review, words) {
   const points = Array.from(review);
-  const heaviest = Math.max(...words.map(({ weight }) => Math.abs(weight)));
   const parts = [];
   let done = 0;
-  for (const word of words) {
+  for (const word of weighty(words)) {
     const mark = document.createElement("mark");
     mark.textContent = points.slice(word.start, word.end).join("");
     mark.dataset.label = word.weight > 0 ? "positive" : "negative";
-    mark.dataset.strength = strength(word, heaviest);
+    mark.dataset.strength = Math.ceil(STEPS * word.share);
     parts.push(points.slice(done, word.start).join(""), mark);
     done = word.end;
   }
@@ -27,13 +31,18 @@ export function paint(sheet, review, words) {
   sheet.replaceChildren(...parts);
 }
 
-// The heaviest words on one side, each once, heaviest first.
+// The heaviest words on one side, each once with all its weight, heaviest first.
 export function decisive(words, label) {
   const sign = label === "positive" ? 1 : -1;
   const weights = new Map();
   for (const { text, weight } of words) {
     const word = text.toLowerCase();
-    if (sign * weight > 0) weights.set(word, (weights.get(word) ?? 0) + sign * weight);
+    weights.set(word, (weights.get(word) ?? 0) + weight);
   }
-  return [...weights].sort(([, one], [, other]) => other - one).slice(0, SHOWN).map(([word]) => word);
+  const sums = [...weights].map(([text, weight]) => ({ text, weight }));
+  return weighty(sums)
+    .filter(({ weight }) => sign * weight > 0)
+    .sort((one, other) => other.share - one.share)
+    .slice(0, SHOWN)
+    .map(({ text }) => text);
 }

@@ -83,6 +83,28 @@ def test_the_words_that_decided_are_marked_where_they_stand(visit: Go) -> None:
     assert visitor.text("words-negative") == "bad"
 
 
+def test_words_that_weigh_next_to_nothing_are_left_out(visit: Go) -> None:
+    visitor = visit()
+    visitor.read("good " * 5 + "wonderful " + "bad")  # each a little lighter than the one before
+    visitor.wait_for("verdict")
+    marks = visitor.page.locator("#marks mark")
+    assert marks.all_inner_texts() == ["good"] * 5
+    assert (visitor.text("words-positive"), visitor.text("words-negative")) == ("good", "none")
+
+
+def test_a_word_on_both_sides_is_listed_where_it_weighs_more(visit: Go) -> None:
+    visitor = visit()
+    words = [
+        {"text": text, "start": start, "end": start + 3, "weight": weight}
+        for text, start, weight in (("And", 0, 1.0), ("and", 4, -3.0), ("fun", 8, 2.5))
+    ]
+    answer = {"label": "negative", "probability": 0.4, "model_version": "3", "request_id": "a"}
+    visitor.page.route("**/predict", lambda route: route.fulfill(json=answer | {"words": words}))
+    visitor.read("And and fun")
+    visitor.wait_for("verdict")
+    assert (visitor.text("words-positive"), visitor.text("words-negative")) == ("fun", "and")
+
+
 def test_a_mark_lies_right_under_its_word(visit: Go) -> None:
     visitor = visit()
     visitor.read("some words before it " * 60 + "good" + " and some behind" * 40)
