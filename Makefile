@@ -6,6 +6,7 @@ PORT ?= 8000
 RUN_ARGS ?=
 ARTIFACT ?=
 DURATION ?= 600
+KILLS ?= 300
 PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_model benchmarks
 
 # Tools whose pins clash with ours: an environment each.
@@ -52,6 +53,12 @@ scan: setup .tools/scan/ready  ## cfn-lint, checkov, hadolint, pip-audit, ruff's
 
 soak: setup  ## the deploy function's state machine in full: 1,000 runs of 50 steps
 	@SOAK_RUNS=1000 SOAK_STEPS=50 .venv/bin/python -m pytest tests/deploy_model/test_convergence.py -n 0
+
+bench-local: setup  ## what the local account itself costs: runs, cache, scheduling, listing, describing
+	@.venv/bin/python -m benchmarks.local
+
+soak: setup  ## kill -9 runs of the local account at KILLS random moments
+	@LOCAL_ACCOUNT_SOAK=$(KILLS) .venv/bin/python -m pytest tests/pipeline/local/test_kill.py -n 2
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py

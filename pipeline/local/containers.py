@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.local import sandbox
 from pipeline.local.errors import StepError, StepStoppedError
+from pipeline.local.launch import end_group
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -126,8 +127,9 @@ def run_containers(
                     for process in processes:
                         _close(process)
             time.sleep(POLL_S)
-        for process in processes:
+        for process, item in zip(processes, containers, strict=True):
             _close(process)
+            end_group(str(item.folder / "usage.json"))
     if isinstance(ended, StepStoppedError) or getattr(ended, "kind", "") == "MaxRuntimeExceeded":
         raise ended  # type: ignore[misc]
     failed = ended or _failure(containers, processes)
@@ -166,7 +168,8 @@ def _failure(
             reason = failure_reason(container.folder, container.log, status)
             where = f"{container.host}: " if len(containers) > 1 else ""
             # A process that a signal ended is what losing the instance is on AWS.
-            kind = "SageMaker.JOB_INTERNAL_ERROR" if status > 128 else "AlgorithmError"
+            lost = status < 0 or status > 128
+            kind = "SageMaker.JOB_INTERNAL_ERROR" if lost else "AlgorithmError"
             return StepError(where + reason, kind)
     return None
 

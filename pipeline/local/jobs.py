@@ -32,6 +32,7 @@ from pipeline.local.containers import (
 )
 from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
+from pipeline.local.launch import end_group
 from pipeline.local.objects import split_uri
 from pipeline.local.transform import run_transform
 
@@ -51,6 +52,13 @@ def job_folder(account: Account, name: str) -> Path:
 def job_lock(account: Account, name: str) -> Path:
     """Held by the process that runs the job."""
     return account.home / "locks" / f"job-{name}"
+
+
+def end_orphans(account: Account, name: str) -> None:
+    """End what a job left running whose owner was killed, and free its folder."""
+    for record in job_folder(account, name).glob("*/usage.json.group"):
+        end_group(str(record).removesuffix(".group"))
+    shutil.rmtree(job_folder(account, name), ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

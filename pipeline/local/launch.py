@@ -2,13 +2,16 @@
 
 Standard input is a pipe whose other end only the owner holds. When it closes, by a stop, or because
 the owner died, every process of the command's group is ended: SIGTERM, then SIGKILL after a grace
-period. At the end exit status and resource use are written to the file RECORD, and the folder LINKS
-(the short names under which the process saw its /opt/ml, see jobs.py) is removed. Imports nothing
-but the standard library, since it starts with every job.
+period. Should this process itself be killed, the command dies with it, and RECORD.group tells whose
+the group was, for the account to end what is left (`end_group`). At the end exit status and
+resource use are written to the file RECORD, and the folder LINKS (the short names under which the
+process saw its /opt/ml, see containers.py) is removed. Imports nothing but the standard library,
+since it starts with every job.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -18,7 +21,23 @@ import sys
 import threading
 import time
 
+PR_SET_PDEATHSIG = 1
 GRACE_S = float(os.environ.get("LOCAL_ACCOUNT_GRACE_S", "30"))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it is killed (Linux)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def started_at(process: int) -> str:
+    """When a process began, in the kernel's ticks: with its number, its identity. "" if gone."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def _end_group(group: int, signal_number: int) -> None:
@@ -28,14 +47,31 @@ def _end_group(group: int, signal_number: int) -> None:
         return
 
 
+def end_group(record: str) -> None:
+    """Kill what is left of a command whose launcher was killed, if it is still that command."""
+    try:
+        with open(f"{record}.group", encoding="utf-8") as file:  # noqa: PTH123
+            group, started = [*file.read().split(), ""][:2]
+    except (OSError, ValueError):
+        return
+    # A number is not given to a new process while a group of that number has members.
+    if started and started_at(int(group)) in ("", started):
+        _end_group(int(group), signal.SIGKILL)
+
+
 def main(record: str, links: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the owner's business
     started = time.time()
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
+        )
     except OSError as error:
         print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
+
+    with open(f"{record}.group", "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(f"{process.pid} {started_at(process.pid)}")
 
     def follow_owner() -> None:
         os.read(0, 1)  # not sys.stdin: its lock would be held while the interpreter ends

@@ -26,6 +26,7 @@ Result = tuple[Document, Document]
 JOB_NAME_LIMIT = 63
 TAG_PREFIX = "local-account:"
 TAG_CHARS = 256
+CLIENT_TOKEN_CHARS = 36
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ def run_register_model(context: StepContext, arguments: Document) -> Result:
         except ClientError as error:
             if "already exists" not in str(error):
                 raise StepError(str(error)) from error
-    arn = _request(client.create_model_package, **arguments)["ModelPackageArn"]
+    # A retry after a kill between the registration and the record of it registers nothing new.
+    token = f"{context.execution_id}-{context.step['Name']}"[:CLIENT_TOKEN_CHARS]
+    request = {"ClientToken": token, **arguments}
+    arn = _request(client.create_model_package, **request)["ModelPackageArn"]
     properties = context.account.call("sagemaker:DescribeModelPackage", {"ModelPackageName": arn})
     return properties, {"RegisterModel": {"Arn": arn}}
 

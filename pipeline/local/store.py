@@ -20,6 +20,7 @@ from pipeline.local.errors import LocalAccountError
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30
+BATCH_ROWS = 128
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS resource (
     kind TEXT NOT NULL, name TEXT NOT NULL, parent TEXT NOT NULL DEFAULT '',
@@ -176,14 +177,19 @@ class Store:
             where, arguments = f"{where} AND parent=?", [kind, parent]
 
         def read(after: int | None, descending: bool) -> Iterator[tuple[int, Document]]:
-            bound = "" if after is None else f" AND sequence{'<' if descending else '>'}{after:d}"
-            order = "DESC" if descending else "ASC"
-            query = (
-                f"SELECT sequence, document FROM resource WHERE {where}{bound} "  # noqa: S608
-                f"ORDER BY sequence {order}"
-            )
-            for sequence, document in self._connection().execute(query, arguments):
-                yield sequence, json.loads(document)
+            sign, order = ("<", "DESC") if descending else (">", "ASC")
+            while True:
+                bound = "" if after is None else f" AND sequence{sign}{after:d}"
+                query = (
+                    f"SELECT sequence, document FROM resource WHERE {where}{bound} "  # noqa: S608
+                    f"ORDER BY sequence {order} LIMIT {BATCH_ROWS}"
+                )
+                # Whole batches: who reads may write between two rows, which an open read forbids.
+                batch = self._connection().execute(query, arguments).fetchall()
+                for after, document in batch:
+                    yield after, json.loads(document)
+                if len(batch) < BATCH_ROWS:
+                    return
 
         return read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import pipeline.local
 from pipeline.compilation import compile_definition
+from pipeline.local import processes
 from pipeline.settings import LOCAL_ACCOUNT_ID, Account, Settings
 from pipeline.target import Target
 
@@ -69,7 +71,7 @@ def definition(definition_text: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def target(account: Account, tmp_path: Path) -> Target:
+def target(account: Account, tmp_path: Path) -> Iterator[Target]:
     """A target whose account is a folder; its images run commands, no function is called."""
     home = tmp_path / "a home"
     session = pipeline.local.session(
@@ -85,7 +87,9 @@ def target(account: Account, tmp_path: Path) -> Target:
         file_place=lambda bucket, key: str(home / "s3" / bucket / key),
     )
     made.prepare()
-    return made
+    yield made
+    for child in processes._CHILDREN:  # a runner leaves a moment after it has said how it ended
+        child.wait(30)
 
 
 def register(target: Target, accuracy: str = "0.9", **metadata: str) -> int:

@@ -7,7 +7,7 @@ import time
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
-from pipeline.local.jobs import job_folder, job_lock
+from pipeline.local.jobs import end_orphans, job_folder, job_lock
 from pipeline.local.processes import held, is_alive, start
 from pipeline.local.services.listing import page
 from pipeline.local.services.tags import tag
@@ -71,6 +71,7 @@ def _truthful(account: Account, kind: str, job: Document) -> Document:
             f"{kind}EndTime": time.time(),
         }
 
+    end_orphans(account, name)
     return account.store.change(f"{kind.lower()}-job", name, settle) or job
 
 

@@ -100,7 +100,10 @@ def _emit_state_change(account: Account, package: Document) -> None:
 
 @answers("sagemaker:CreateModelPackage")
 def create_model_package(account: Account, request: Document) -> Document:
+    token = request.get("ClientToken")
     with account.store.transaction():
+        if token and (known := account.store.get("client-token", token)):
+            return {"ModelPackageArn": known["Arn"]}
         group_name = _group_name(request["ModelPackageGroupName"])
         group = describe_model_package_group(account, {"ModelPackageGroupName": group_name})
         version = group["LatestVersion"] + 1
@@ -118,6 +121,8 @@ def create_model_package(account: Account, request: Document) -> Document:
             "CreationTime": time.time(),
         }
         account.store.put(PACKAGE, arn, package, parent=group_name)
+        if token:
+            account.store.put("client-token", token, {"Arn": arn})
         tag(account, arn, request)
         _emit_state_change(account, package)
     deliver_in_background(account)

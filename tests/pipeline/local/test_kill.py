@@ -1,0 +1,190 @@
+"""`kill -9` at any moment: the next look tells the truth, no process lives on, retry ends the work.
+
+In the suite at a fixed set of moments over the run and before every write of the runner's; with
+LOCAL_ACCOUNT_SOAK=N (`make soak`) at N random moments more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.local import processes
+from pipeline.local.services import pipelines
+from tests.pipeline.local.steps import SCRIPT, gate, processing
+
+MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "24"))
+LASTS_S = 2.5
+AT_ONCE = 4
+# The runner, killed before its N-th write to the store.
+KILLED_RUNNER = """
+import itertools, os, signal, sys
+from pipeline.local import runner, store
+writes, put = itertools.count(1), store.Store.put
+def killing(self, *arguments, **named):
+    if next(writes) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(self, *arguments, **named)
+store.Store.put = killing
+runner.main(*sys.argv[1:3])
+"""
+
+
+def create(box: Any, *steps: Any) -> None:
+    """The pipeline `p`: the steps, then the registration of a version."""
+    specification = {
+        "Containers": [{"Image": "server:1", "ModelDataUrl": "s3://b/model"}],
+        "SupportedContentTypes": ["text/plain"],
+        "SupportedResponseMIMETypes": ["text/plain"],
+    }
+    register = {
+        "Name": "Register",
+        "Type": "RegisterModel",
+        "Arguments": {"ModelPackageGroupName": "g", "InferenceSpecification": specification},
+    }
+    last = [gate("Second", 0.5, [register])] if steps else [register]
+    box.client("sagemaker").create_pipeline(
+        PipelineName="p",
+        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": [*steps, *last]}),
+        RoleArn="arn:aws:iam::000000000000:role/r",
+        ClientRequestToken="t" * 32,
+    )
+
+
+def start(box: Any) -> str:
+    answer = box.client("sagemaker").start_pipeline_execution(PipelineName="p")
+    return str(answer["PipelineExecutionArn"])
+
+
+def descendants(box: Any, execution: str) -> list[int]:
+    """Every process of an execution: its runner, launchers, and what those started."""
+    parents: dict[int, int] = {}
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            if execution.encode() in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    for _ in range(5):
+        found |= {child for child, parent in parents.items() if parent in found}
+    return sorted(found - {os.getpid()})
+
+
+def kill(box: Any, execution: str, what: str) -> list[int]:
+    """`kill -9` the runner, the others, or all; every process that the execution had."""
+    all_ = descendants(box, execution)
+    for process in all_:
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+            if what == "all" or (b"pipeline.local.runner" in command) == (what == "runner"):
+                os.kill(process, signal.SIGKILL)
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return all_
+
+
+def is_gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def check(box: Any, arn: str, were: list[int]) -> None:
+    """After a kill nothing is said to run that does not, and a retry ends as an unbroken run."""
+    sagemaker = box.client("sagemaker")
+    status = box.wait_for_execution(arn)["PipelineExecutionStatus"]
+    states = {name: step["StepStatus"] for name, step in box.steps(arn).items()}
+    assert not {"Starting", "Executing", "Stopping"} & set(states.values()), states
+    box.wait_until(lambda: all(map(is_gone, were)))
+    if status != "Succeeded":
+        sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn)
+        ended = box.wait_for_execution(arn)
+        assert ended["PipelineExecutionStatus"] == "Succeeded", ended.get("FailureReason")
+    assert {step["StepStatus"] for step in box.steps(arn).values()} == {"Succeeded"}
+
+
+def versions(box: Any) -> list[int]:
+    pages = (
+        box.client("sagemaker")
+        .get_paginator("list_model_packages")
+        .paginate(ModelPackageGroupName="g", SortOrder="Ascending")
+    )
+    return [
+        item["ModelPackageVersion"] for page in pages for item in page["ModelPackageSummaryList"]
+    ]
+
+
+def test_a_kill_at_any_moment_is_survived(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_ACCOUNT_GRACE_S", "1")
+    first = processing(box, "First", SCRIPT, "0.8")
+    create(box, first, processing(box, "Second", SCRIPT, "0.9", DependsOn=["First"]))
+    dice = random.Random(os.environ.get("LOCAL_ACCOUNT_SOAK"))  # noqa: S311 - moments
+
+    def survive(number: int) -> str:
+        arn = start(box)
+        execution = arn.rpartition("/")[2]
+        share = dice.random() if "LOCAL_ACCOUNT_SOAK" in os.environ else number / MOMENTS
+        time.sleep(share * LASTS_S)
+        check(box, arn, kill(box, execution, ("runner", "others", "all")[number % 3]))
+        return execution
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        executions = list(pool.map(survive, range(MOMENTS)))
+    for execution in executions:
+        for step, score in (("First", 0.8), ("Second", 0.9)):
+            report = json.loads(box.get(f"runs/{execution}/{step}/report.json"))
+            assert report == {"score": score}
+    assert versions(box) == list(range(1, MOMENTS + 1)), "one version each, none lost or doubled"
+    jobs = box.client("sagemaker").list_processing_jobs(StatusEquals="InProgress")
+    assert jobs["ProcessingJobSummaries"] == []
+
+
+def test_a_kill_before_any_write_of_the_runner_is_survived(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(box)
+    box.client("sagemaker").create_model_package_group(ModelPackageGroupName="g")
+    writes, numbers, started = 10, itertools.count(1), dict[str, subprocess.Popen[bytes]]()
+    start_alive = pipelines.start
+
+    def start_killed(module: str, arguments: list[str], *, descriptor: int, log: Path) -> None:
+        """Start an execution's first runner so that it is killed, a second one as always."""
+        arn = arguments[1]
+        if arn in started:
+            start_alive(module, arguments, descriptor=descriptor, log=log)
+            return
+        variables = {**processes.own_environment(), processes.LOCK_VARIABLE: str(descriptor)}
+        started[arn] = subprocess.Popen(  # noqa: S603 - the runner itself
+            [sys.executable, "-c", KILLED_RUNNER, *arguments, str(next(numbers))],
+            pass_fds=(descriptor,),
+            env=variables,
+        )
+
+    monkeypatch.setattr(pipelines, "start", start_killed)
+
+    def survive(_: int) -> bool:
+        arn = start(box)
+        killed = started[arn].wait(30) == -signal.SIGKILL
+        check(box, arn, [])
+        return killed
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        killed = list(pool.map(survive, range(writes)))
+    assert 5 < sum(killed) < writes, "every write of the runner is one that this test kills it at"
+    assert versions(box) == list(range(1, writes + 1))
