@@ -12,7 +12,7 @@ PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_mode
 # Tools whose pins clash with ours: an environment each.
 TOOLS := awscli hadolint schemathesis
 
-.PHONY: help setup run serve test lint scan bench-serve bench-local soak load lock clean
+.PHONY: help setup run serve test lint scan bench-preprocess bench-explain bench-serve bench-local soak load lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -41,6 +41,13 @@ lint: setup  ## style and types
 
 test: lint $(TOOLS:%=.tools/%/ready)  ## style, types and every test, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+bench-preprocess: setup  ## reviews a second from archive to shards, and memory at ten times the reviews; DATA=an archive
+	@.venv/bin/python -m benchmarks.preprocess preprocess-speed "$(DATA)"
+	@.venv/bin/python -m benchmarks.preprocess preprocess-memory "$(DATA)"
+
+bench-explain: setup  ## whether the words that are shown decided; ARTIFACT=a model directory, DATA=an archive
+	@.venv/bin/python -m benchmarks.explain "$(ARTIFACT)" "$(DATA)"
 
 bench-serve: setup  ## how fast a review is judged, beside the ancestor's method; ARTIFACT=a model directory
 	@.venv/bin/python -m benchmarks.serve $(if $(ARTIFACT),--artifact "$(ARTIFACT)")

@@ -51,10 +51,20 @@ def explain(predictor: Predictor, review: str, *, most: int | None = None) -> li
 
 
 def word_weights(model: SentimentLSTM, encoded: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The weight of each of a review's encoded words (time,).
+    """The weight of each of a review's encoded words (T); they add up to its logit.
 
     Raises ModelError should the model ever give what is no number.
     """
+    weights, logit = presence_gradients(model, encoded)
+    size = np.abs(weights) + np.finfo(np.float64).tiny  # no word at all may weigh anything
+    weights += (logit - weights.sum()) * size / size.sum()
+    return weights
+
+
+def presence_gradients(
+    model: SentimentLSTM, encoded: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], float]:
+    """The mean gradient in the presence of each word (T), and the logit."""
     tokens, lengths = pad([encoded] * len(_PRESENCE))  # (2, T)
     presence = torch.tensor(_PRESENCE)[:, None].expand(tokens.shape).clone().requires_grad_()
     with torch.enable_grad():
@@ -63,10 +73,7 @@ def word_weights(model: SentimentLSTM, encoded: NDArray[np.int32]) -> NDArray[np
     weights: NDArray[np.float64] = gradients.mean(dim=0).double().numpy()  # (T)
     if not np.isfinite(weights).all():
         raise ModelError("the model gave a gradient that is no finite number")
-    missed = logits[-1].item() - weights.sum()
-    size = np.abs(weights) + np.finfo(np.float64).tiny  # no word at all may weigh anything
-    weights += missed * size / size.sum()
-    return weights
+    return weights, logits[-1].item()
 
 
 def _heaviest(words: list[WordWeight], most: int) -> list[WordWeight]:
