@@ -23,7 +23,9 @@ wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 torch=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch.lock)
 pip download --no-deps --dest "$wheels" "$torch" || failed
-pip install --require-hashes --no-deps --no-index --find-links "$wheels" -r requirements/torch.lock || failed
+# A CPU build that the lock does not know, such as that of another Python, gives way to the default.
+pip install --require-hashes --no-deps --no-index --find-links "$wheels" -r requirements/torch.lock \
+    || pip install --require-hashes --no-deps -r requirements/torch.lock || failed
 if .venv/bin/python -c 'import importlib.metadata as m, sys; sys.exit(not any("cuda" in r for r in m.requires("torch")))' \
     && [ "$(uname -s)" = Linux ]; then
     pip install --require-hashes --no-deps -r requirements/cuda.lock || failed
