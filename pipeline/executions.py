@@ -28,11 +28,16 @@ _JOB_GROUPS = {
 
 @dataclass(frozen=True)
 class Log:
-    """Where a step's output lies in CloudWatch Logs; streams begin with `prefix`."""
+    """Where a step's output lies in CloudWatch Logs; streams begin with `prefix`.
+
+    A function logs into one group whoever calls it: what a step's call printed is told by `span`,
+    the first and the last millisecond of the step.
+    """
 
     group: str
     prefix: str
     place: str
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -205,11 +210,13 @@ class Executions:
                 return
             raise
         for stream in streams:
-            yield from self._stream_lines(log.group, stream["logStreamName"])
+            yield from self._stream_lines(log, stream["logStreamName"])
 
-    def _stream_lines(self, group: str, stream: str) -> Iterator[str]:
+    def _stream_lines(self, log: Log, stream: str) -> Iterator[str]:
         logs = self._target.client("logs")
-        request = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
+        request = {"logGroupName": log.group, "logStreamName": stream, "startFromHead": True}
+        if log.span:
+            request["startTime"], request["endTime"] = log.span
         token = None
         while True:
             page = logs.get_log_events(**request)
@@ -246,10 +253,10 @@ class Executions:
             .get("SourcePipelineExecutionArn", "")
             .rpartition("/")[2],
             metadata=metadata,
-            log=self._log(metadata),
+            log=self._log(metadata, _span(document)),
         )
 
-    def _log(self, metadata: Mapping[str, Any]) -> Log | None:
+    def _log(self, metadata: Mapping[str, Any], span: tuple[int, int]) -> Log | None:
         for key, group in _JOB_GROUPS.items():
             if key in metadata:
                 job = metadata[key]["Arn"].rpartition("/")[2]
@@ -257,8 +264,16 @@ class Executions:
                 return Log(group, f"{job}/", place)
         if "Lambda" in metadata:
             group = f"/aws/lambda/{metadata['Lambda']['Arn'].rpartition(':')[2]}"
-            return Log(group, "", self._target.log_place(group, "").removesuffix("/.log"))
+            place = self._target.log_place(group, "").removesuffix("/.log")
+            return Log(group, "", place, span)
         return None
+
+
+def _span(step: Mapping[str, Any]) -> tuple[int, int]:
+    """When a step began and ended, in milliseconds; `endTime` itself is no part of an answer."""
+    ended = step.get("EndTime") or datetime.now(UTC)
+    started = step.get("StartTime") or ended
+    return int(started.timestamp() * 1000), int(ended.timestamp() * 1000) + 1000
 
 
 def _seconds(started: datetime | None, ended: datetime | None) -> float:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -101,6 +103,27 @@ def test_before_the_first_run_there_is_nothing_to_find(target: Target) -> None:
     assert Executions(target).all() == []
     with pytest.raises(ExecutionError, match=r"nothing has run yet \(start with: sentiment run\)"):
         Executions(target).find(None)
+
+
+def test_the_log_of_a_called_function_is_what_this_call_printed(target: Target) -> None:
+    metadata = {"Lambda": {"Arn": "arn:aws:lambda:us-east-1:000000000000:function:f"}}
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    step = {
+        "StepName": "Deploy",
+        "StepStatus": "Succeeded",
+        "StartTime": started,
+        "EndTime": started + timedelta(seconds=2),
+        "Metadata": metadata,
+    }
+    folder = target.settings.home / "logs/aws/lambda/f"
+    folder.mkdir(parents=True)
+    for stream, seconds in (("an earlier run", -60), ("this run", 1), ("an approval", 60)):
+        (folder / f"{stream}.log").write_text(stream)
+        at = started.timestamp() + seconds
+        os.utime(folder / f"{stream}.log", (at, at))
+    log = Executions(target)._step(step).log
+    assert log is not None
+    assert list(Executions(target).log_lines(log)) == ["this run"]
 
 
 def test_a_log_that_was_never_written_is_empty(target: Target) -> None:

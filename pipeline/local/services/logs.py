@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from pipeline.local.account import Account, answers
@@ -30,9 +31,11 @@ def _streams(folder: Path, prefix: str = "") -> list[tuple[str, Path]]:
     return sorted((name, path) for name, path in found if name.startswith(prefix))
 
 
-def _lines(path: Path) -> list[Document]:
+def _lines(path: Path, request: Document) -> list[Document]:
     # A line has no time of its own in the file: it carries that of the file's last change.
     stamp = int(path.stat().st_mtime * 1000)
+    if not request.get("startTime", 0) <= stamp < request.get("endTime", math.inf):
+        return []
     text = path.read_text(errors="replace")
     return [
         {"timestamp": stamp, "ingestionTime": stamp, "message": line} for line in text.splitlines()
@@ -78,7 +81,7 @@ def get_log_events(account: Account, request: Document) -> Document:
         raise ServiceError(
             "ResourceNotFoundException", f"The specified log stream does not exist: {wanted}"
         )
-    events, limit = _lines(path), request.get("limit", DEFAULT_LIMIT)
+    events, limit = _lines(path, request), request.get("limit", DEFAULT_LIMIT)
     token = request.get("nextToken")
     if token:
         start = min(int(token.partition("/")[2]), len(events))
@@ -99,7 +102,7 @@ def filter_log_events(account: Account, request: Document) -> Document:
     events = [
         {**event, "logStreamName": name}
         for name, path in _streams(folder, request.get("logStreamNamePrefix", ""))
-        for event in _lines(path)
+        for event in _lines(path, request)
         if wanted in event["message"]
     ]
     start, limit = int(request.get("nextToken", "0")), request.get("limit", DEFAULT_LIMIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from typing import Any
 
@@ -182,6 +183,19 @@ def test_logs_are_read_forward_in_pages_and_from_the_end(box: Any) -> None:
             logs.get_log_events(**{**stream, **wrong})
     with pytest.raises(ClientError, match="log stream does not exist"):
         logs.get_log_events(logGroupName="/aws/lambda/f", logStreamName="none")
+
+
+def test_logs_of_a_span_of_time_leave_out_what_was_printed_before_and_after(box: Any) -> None:
+    for seconds, stream in ((100, "before"), (200, "within"), (300, "after")):
+        path = box.account.log_file("/aws/lambda/f", stream)
+        path.write_text(f"{stream}\n")
+        os.utime(path, (seconds, seconds))
+    logs, span = box.client("logs"), {"startTime": 150_000, "endTime": 300_000}
+    found = logs.filter_log_events(logGroupName="/aws/lambda/f", **span)
+    assert [event["message"] for event in found["events"]] == ["within"]
+    for stream, lines in (("before", []), ("within", ["within"]), ("after", [])):
+        page = logs.get_log_events(logGroupName="/aws/lambda/f", logStreamName=stream, **span)
+        assert [event["message"] for event in page["events"]] == lines
 
 
 def test_who_is_asking_and_with_which_role(box: Any) -> None:
