@@ -231,7 +231,8 @@ def predict(options: Namespace, settings: Settings) -> int:
     reviews = _lines_of_stdin() if options.text == "-" else iter([options.text])
     for prediction in Endpoint(_target(settings)).predict(reviews):
         if options.json:
-            print(json.dumps(asdict(prediction)), flush=True)
+            verdict = {} if prediction.token_count else {"label": None, "probability": None}
+            print(json.dumps(asdict(prediction) | verdict), flush=True)
             continue
         label = prediction.label if prediction.token_count else "nothing to judge"
         version = f"version {prediction.model_version}"
@@ -297,6 +298,8 @@ def endpoint(options: Namespace, settings: Settings) -> int:
 
     served = Endpoint(_target(settings)).served()
     if served is None:
+        if options.json:
+            _print_json(None)
         print(
             "nothing is served yet (approve a version: sentiment registry approve V --reason '…')",
             file=sys.stderr,

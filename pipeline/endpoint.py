@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any, TypeGuard
 
 from botocore.exceptions import ClientError
@@ -16,6 +15,8 @@ from pipeline.errors import EndpointError
 from pipeline.target import Target
 
 BATCH_REVIEWS = 32
+# A serverless endpoint takes 4 MB; a character is at most twelve bytes of JSON (two escapes).
+BATCH_CHARACTERS = 4_000_000 // 12
 CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 
 
@@ -109,8 +110,7 @@ class Endpoint:
 
     def predict(self, reviews: Iterable[str]) -> Iterator[Prediction]:
         """Judge reviews, a request for a few dozen of them; in the order given."""
-        rest = iter(reviews)
-        while batch := list(islice(rest, BATCH_REVIEWS)):
+        for batch in _batches(reviews):
             yield from self._invoke(batch)
 
     def _invoke(self, reviews: Sequence[str]) -> list[Prediction]:
@@ -157,6 +157,19 @@ class Endpoint:
         container = model.get("PrimaryContainer") or (model.get("Containers") or [{}])[0]
         name: str = container.get("ModelPackageName", "")
         return name
+
+
+def _batches(reviews: Iterable[str]) -> Iterator[list[str]]:
+    """As many reviews as a request may hold; a longer one is alone in its request."""
+    batch: list[str] = []
+    for review in reviews:
+        characters = sum(map(len, batch)) + len(review)
+        if batch and (len(batch) == BATCH_REVIEWS or characters > BATCH_CHARACTERS):
+            yield batch
+            batch = []
+        batch.append(review)
+    if batch:
+        yield batch
 
 
 def _serves(served: Served | None, model_package_arn: str) -> TypeGuard[Served]:

@@ -382,6 +382,22 @@ def test_a_text_is_judged(
     }
 
 
+def test_a_script_learns_that_there_is_nothing_to_judge(
+    here: Target, judged: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = sentiment(capsys, "predict", "", "--json")
+    verdict = json.loads(out)
+    assert (verdict["label"], verdict["probability"]) == (None, None)
+
+
+def test_a_script_learns_that_nothing_is_served(
+    here: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = sentiment(capsys, "endpoint", "--json")
+    assert (status, json.loads(out)) == (1, None)
+    assert "nothing is served yet" in err
+
+
 def test_standard_input_is_judged_line_by_line(
     here: Target,
     judged: list[str],

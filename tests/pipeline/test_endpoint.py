@@ -205,6 +205,19 @@ def test_reviews_are_sent_a_few_dozen_at_a_time_and_answered_in_order(stubbed: S
     assert {one.model_version for one in predictions} == {"3"}
 
 
+def test_long_reviews_are_sent_in_smaller_requests(stubbed: Stubbed) -> None:
+    for size in (1, 3):
+        one = {"label": "positive", "probability": 0.9, "token_count": size}
+        stubbed.stubs["sagemaker-runtime"].add_response(
+            "invoke_endpoint",
+            {"Body": body({"predictions": [one] * size, "model_version": "3"})},
+            {"EndpointName": "sentiment", "ContentType": ANY, "Accept": ANY, "Body": ANY},
+        )
+    reviews = ["x" * 300_000, "y" * 300_000, "short", "short"]
+    predictions = list(Endpoint(stubbed.target).predict(reviews))
+    assert [one.token_count for one in predictions] == [1, 3, 3, 3]
+
+
 def test_asking_before_anything_is_served_says_how_to_get_there(stubbed: Stubbed) -> None:
     stubbed.stubs["sagemaker-runtime"].add_client_error("invoke_endpoint", "ValidationError")
     stubbed.has_none()
