@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import commands
 from pipeline.account_commands import add_account
-from pipeline.control import add_control
+from pipeline.control import add_control, add_strict
 from pipeline.errors import SentimentError
 from pipeline.parameters import declare
 from pipeline.reviewing import add_reviewing
@@ -141,6 +141,7 @@ def _add_run(adder: Any) -> None:
         action="store_true",
         help="approve the version, wait until it is served, and ask it once through the API",
     )
+    add_strict(parser)
 
 
 def _add_watching(adder: Any) -> None:
@@ -273,5 +274,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     environ = dict(os.environ)
     if options.target:
         environ["SENTIMENT_TARGET"] = options.target
+    if getattr(options, "strict", False):
+        environ["SENTIMENT_STRICT"] = "1"
     settings = Settings.from_env(environ)
     return replace(settings, home=expand(options.home)) if options.home else settings

@@ -21,6 +21,16 @@ def add_control(adder: Any, command: Callable[..., Any]) -> None:
         parser.add_argument(
             "execution", metavar="ID", nargs="?", help="id of the execution [the newest]"
         )
+    add_strict(parser)
+
+
+def add_strict(parser: Any) -> None:
+    """Add the option of the commands that run jobs in the local account."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="local account: jobs see /opt/ml itself, and the rest of the machine read-only",
+    )
 
 
 def stop(options: Namespace, settings: Settings) -> int:

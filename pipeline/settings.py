@@ -43,6 +43,8 @@ class Settings:
     inference_image: str = ""
     stage: str = "dev"
     """Which of the stacks in an AWS account; the local account has no stages."""
+    strict: str = ""
+    """"1": jobs of the local account see /opt/ml itself and a read-only rest."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -56,10 +58,15 @@ class Settings:
                 f"{', '.join(STAGES)})"
             )
 
+        if self.strict not in ("", "1") or (self.strict and self.target != "local"):
+            raise SettingsError(
+                "strict mode is the local account's: SENTIMENT_STRICT=1 or --strict, --target local"
+            )
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read `SENTIMENT_HOME`, `_TARGET`, `_STAGE`, `_REGION`, `_BUCKET`, `_ROLE_ARN` and
-        `_INFERENCE_IMAGE`.
+        """Read `SENTIMENT_HOME`, `_TARGET`, `_STAGE`, `_REGION`, `_BUCKET`, `_ROLE_ARN`,
+        `_INFERENCE_IMAGE` and `_STRICT`.
 
         Any other `SENTIMENT_` variable is an error, so that a typing mistake is not ignored.
         """

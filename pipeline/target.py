@@ -130,7 +130,11 @@ def _open_local(settings: Settings) -> Target:
     account = settings.account(LOCAL_ACCOUNT_ID)
     home = settings.home.absolute()
     session = local.session(
-        home, images=_images(), functions=_functions(account), rules=_rules(account)
+        home,
+        images=_images(),
+        functions=_functions(account),
+        rules=_rules(account),
+        strict=settings.strict == "1",
     )
     return Target(
         settings=settings,

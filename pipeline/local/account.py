@@ -204,13 +204,17 @@ def session(
     images: Mapping[str, Image] | None = None,
     functions: Mapping[str, Function] | None = None,
     rules: Sequence[Rule] | None = None,
+    strict: bool = False,
 ) -> boto3.Session:
     """A boto3 session on the account kept in `home`.
 
     `images` says which command stands for which container image (keyed by a glob on the URI),
     `functions` are its Lambda functions by name, `rules` its EventBridge rules. They are kept in
-    `home`; a session opened with none of the three uses what is kept.
+    `home`; a session opened with none of the three uses what is kept. `strict`: jobs started from
+    this process run in mount namespaces; a LocalAccountError where the kernel gives none.
     """
+    if strict:
+        _require_namespaces()
     # A proxy or endpoint override in the environment means a network that is never used here.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     account = open_account(home)
@@ -220,3 +224,15 @@ def session(
 
     deliver_in_background(account)
     return account.session()
+
+
+def _require_namespaces() -> None:
+    from pipeline.local import sandbox
+
+    if not sandbox.is_available():
+        raise LocalAccountError(
+            "strict mode needs Linux with unprivileged user and mount namespaces, which this "
+            "machine does not give: run without it (/opt/ml is then replaced in arguments, "
+            "environment and the SDK's scripts)"
+        )
+    os.environ[sandbox.STRICT_VARIABLE] = "1"

@@ -66,7 +66,6 @@ class Interpreter:
             read_property=self._read_property,
         )
         self.property_files: dict[tuple[str, str], Document] = {}
-        self._session = account.session()
         self._checked, self._stopping = 0.0, False
         self._lock = threading.Lock()
 
@@ -273,7 +272,6 @@ class Interpreter:
     def _context(self, step: Document, explanation: str = "") -> StepContext:
         return StepContext(
             account=self.account,
-            session=self._session,
             step=step,
             execution_id=self.scope.execution["PipelineExecutionId"],
             stopped=self.stopped,

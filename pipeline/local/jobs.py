@@ -34,6 +34,7 @@ from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
 from pipeline.local.launch import end_group
 from pipeline.local.objects import split_uri
+from pipeline.local.sandbox import STRICT_VARIABLE
 from pipeline.local.transform import run_transform
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 HOSTS_LIMIT = 8
 GROUP = "homogeneousCluster"
-STRICT_VARIABLE = "LOCAL_ACCOUNT_STRICT"
 
 
 def job_folder(account: Account, name: str) -> Path:

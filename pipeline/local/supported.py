@@ -125,9 +125,26 @@ def tables() -> str:
     )
 
 
+def operations() -> str:
+    """Every operation that the account answers, by service, as Markdown."""
+    from pipeline.local import services  # noqa: F401 - registers the answers
+    from pipeline.local.account import ANSWERS
+
+    by_service: dict[str, list[str]] = {}
+    for operation in ANSWERS:
+        service, _, name = operation.partition(":")
+        by_service.setdefault(service, []).append(name)
+    rows = "".join(
+        f"| `{service}` | {', '.join(sorted(names))} |\n"
+        for service, names in sorted(by_service.items())
+    )
+    return f"| service | operations |\n|---|---|\n{rows}"
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
 if __name__ == "__main__":
     print(tables())
+    print(operations())

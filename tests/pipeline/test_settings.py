@@ -62,3 +62,12 @@ def test_the_local_account_lies_in_one_region_whatever_the_environment_says() ->
     assert Settings.from_env({"AWS_REGION": "eu-west-1"}).region == "us-east-1"
     aws = Settings.from_env({"AWS_REGION": "eu-west-1", "SENTIMENT_TARGET": "aws"})
     assert aws.region == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    "environ", [{"SENTIMENT_STRICT": "yes"}, {"SENTIMENT_STRICT": "1", "SENTIMENT_TARGET": "aws"}]
+)
+def test_strict_mode_is_the_local_accounts(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="strict mode is the local account's"):
+        Settings.from_env(environ)
+    assert Settings.from_env({"SENTIMENT_STRICT": "1"}).strict == "1"

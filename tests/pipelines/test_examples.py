@@ -19,7 +19,7 @@ import pytest
 import pipeline.local
 from pipeline.compilation import SDK_CONFIG, _sdk_surroundings
 from pipeline.local import Image, processes, sandbox
-from pipeline.local.jobs import STRICT_VARIABLE
+from pipeline.local.sandbox import STRICT_VARIABLE
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/scikit-learn:1"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.local import sandbox
+import pipeline.local
+from pipeline.local import LocalAccountError, sandbox
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 REPORT = """
@@ -245,3 +247,13 @@ def test_the_sdks_driver_finds_the_first_host_and_models_are_merged(box: Any) ->
 def test_nothing_of_a_job_is_left_in_the_home(box: Any) -> None:
     run(box, "print('done')")
     assert not list((box.home / "jobs").iterdir())
+
+
+def test_strict_mode_says_where_it_cannot_be_had(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_ACCOUNT_STRICT", "")
+    monkeypatch.setattr(sandbox, "is_available", lambda: False)
+    with pytest.raises(LocalAccountError, match="needs Linux with unprivileged user and mount"):
+        pipeline.local.session(box.home, strict=True)
+    monkeypatch.setattr(sandbox, "is_available", lambda: True)
+    pipeline.local.session(box.home, strict=True)
+    assert os.environ["LOCAL_ACCOUNT_STRICT"] == "1"
