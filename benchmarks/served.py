@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 REVIEW_WORDS = 230
 VOCABULARY_SIZE = 40_000  # the pipeline's default
+NGRAMS = 1_500_000  # about as many as two of the 25,000 IMDB reviews have
 READY_WITHIN_S = 60.0
 
 
@@ -58,8 +59,12 @@ def reviews(count: int, words: int = REVIEW_WORDS, seed: int = 1) -> list[str]:
 
 def write_version(folder: Path) -> Path:
     """An artifact of the default size with random weights, at `folder`/model."""
+    import numpy as np
+
     from model.artifact import write_artifact
     from model.lstm import LSTMConfig, SentimentLSTM
+    from model.ngrams import build_table
+    from model.shards import Reviews
     from model.text import TextSettings
     from model.vocabulary import Vocabulary
 
@@ -67,10 +72,18 @@ def write_version(folder: Path) -> Path:
     shutil.copytree(ROOT / "model", code / "model", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "inference" / "inference.py", code)
     tokenize = TextSettings().tokenize
-    known = {token for review in reviews(50) for token in tokenize(review)}
-    words = (*sorted(known), *(f"w{number}" for number in range(VOCABULARY_SIZE)))
-    vocabulary = Vocabulary(words[:VOCABULARY_SIZE])
-    model = SentimentLSTM(LSTMConfig(len(vocabulary)))
+    tokens = [tokenize(review) for review in reviews(200)]
+    known = sorted({token for row in tokens for token in row})
+    words = [*known, *(f"w{number}" for number in range(VOCABULARY_SIZE))]
+    vocabulary = Vocabulary(tuple(words[:VOCABULARY_SIZE]))
+    rows = [vocabulary.encode(row) for row in tokens]
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    read = Reviews(np.concatenate(rows), offsets, np.zeros(len(rows), dtype=np.int8))
+    chance = np.random.default_rng(1)
+    others = chance.integers(0, len(vocabulary) ** 3, NGRAMS)
+    keys = np.union1d(build_table(read, len(vocabulary)).keys, others)
+    model = SentimentLSTM(LSTMConfig(len(vocabulary), ngram_count=len(keys)))
+    model.ngrams.set(keys, chance.normal(size=len(keys)), 0.0)
     write_artifact(folder / "model", model, vocabulary, code, training={}, source={})
     return folder / "model"
 

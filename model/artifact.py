@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from model import manifest
 from model.archives import ArchiveLimits, read_archive
@@ -114,7 +115,7 @@ def load_artifact(directory: Path) -> Artifact:
 
 def _load_model(path: Path, config: LSTMConfig) -> SentimentLSTM:
     arrays, _ = read_tensors(path)
-    with torch.device("meta"):  # shapes alone, no memory and no random numbers
+    with torch.device("meta"), _NoNumbers():  # shapes alone, no memory and no random numbers
         model = SentimentLSTM(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if {name: array.shape for name, array in arrays.items()} != wanted:
@@ -131,6 +132,20 @@ def _load_model(path: Path, config: LSTMConfig) -> SentimentLSTM:
     weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False)
+
+
+class _NoNumbers(TorchFunctionMode):
+    """Leaves tensors without numbers: to fill even one that has none, torch first imports its
+    compiler, which takes half of a server's start.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        named = named or {}
+        if getattr(function, "__name__", "") in ("normal_", "orthogonal_"):
+            return arguments[0] if arguments else named["tensor"]
+        return function(*arguments, **named)
 
 
 def pack(directory: Path, archive: Path) -> None:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from inference import inference
 from inference.inference import Question, input_fn, model_fn, output_fn, predict_fn
 from model.errors import ArtifactError
+from tests.model.factory import ROOT
 
 JSON, LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
 
@@ -132,3 +135,15 @@ def test_the_hooks_need_nothing_of_the_server() -> None:
     source = Path(inference.__file__).read_text()
     assert "from inference" not in source
     assert "starlette" not in source
+
+
+def test_no_compiler_is_imported_to_serve(pristine_artifact: Path) -> None:
+    """It would take half of a server's start."""
+    program = (
+        "import sys; from inference.inference import model_fn;"
+        f"model_fn({str(pristine_artifact)!r}); print('torch._dynamo' in sys.modules)"
+    )
+    found = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "False\n"
