@@ -99,6 +99,8 @@ class Stack:
         try:
             self.send(request)
         except ClientError as error:
+            if any(words in str(error) for words in NOTHING_TO_CHANGE):
+                return None
             if error.response["Error"]["Code"] != "AlreadyExistsException":
                 raise
             # one that was interrupted before: the stack may have changed since

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import StackError
 from pipeline.packages import Package, function_package, image_source, image_tag
-from pipeline.stack.cloudformation import DEAD, Change, Stack, State
+from pipeline.stack.cloudformation import DEAD, EMPTY, Change, Stack, State
 from pipeline.stack.requests import (
     TEMPLATE_BYTES,
     Request,
@@ -149,7 +149,10 @@ class Deployment:
 
     def _usable(self) -> State | None:
         state = self.stack.wait_until_idle()
-        if state is None or state.status == "REVIEW_IN_PROGRESS":
+        if state is not None and state.status == EMPTY:
+            self.stack.delete()  # what an interrupted plan or deployment left; nothing is in it
+            state = None
+        if state is None:
             return None
         if state.status in DEAD:
             raise StackError(

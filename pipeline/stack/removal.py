@@ -15,12 +15,13 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from pipeline.errors import StackError
-from pipeline.stack.cloudformation import EMPTY, Stack
+from pipeline.stack.cloudformation import Stack
 from pipeline.stack.requests import Request
 from pipeline.target import Target
 
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 MAX_WAIT_S = 1800.0
+MISSING = ("could not find", "does not exist", "no scalable target found")
 GONE = (
     "ResourceNotFound",
     "ResourceNotFoundException",
@@ -118,12 +119,7 @@ class Remover:
         state = self._stack.look()
         if state is not None:
             print(f"deleting the stack {self._stack.name}", file=self._talk, flush=True)
-            if state.status == EMPTY:
-                self._stack.send(
-                    Request("cloudformation", "DeleteStack", {"StackName": removal.stack})
-                )
-            else:
-                self._stack.delete()
+            self._stack.delete()
 
     def _function(self, held: list[tuple[str, str]]) -> Iterator[Item]:
         function = self._target.account.deploy_function
@@ -215,8 +211,10 @@ class Remover:
             return getattr(client, xform_name(request.operation))(**request.parameters)
         except ClientError as error:
             message = str(error).lower()
-            missing = "could not find" in message or "does not exist" in message
-            if missing or error.response["Error"]["Code"] in GONE:
+            if (
+                any(words in message for words in MISSING)
+                or error.response["Error"]["Code"] in GONE
+            ):
                 return None
             raise
 

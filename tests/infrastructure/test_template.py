@@ -184,7 +184,7 @@ def test_the_api_is_throttled() -> None:
     (stage,) = resources("AWS::ApiGatewayV2::Stage").values()
     limits = stage["DefaultRouteSettings"]
     assert limits["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
-    assert limits["ThrottlingBurstLimit"] == {"Ref": "RequestsPerSecond"}
+    assert limits["ThrottlingBurstLimit"] == {"Ref": "BurstRequests"}
 
 
 def test_the_access_log_tells_nothing_of_the_reader() -> None:

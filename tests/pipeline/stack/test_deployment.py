@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.settings import Settings
+from pipeline.stack.removal import Remover
+from pipeline.target import _deployed
+from tests.pipeline.stack.conftest import NAME, OUTPUTS, Cloud
+
+# moto tells which resources of the template it does not make; conftest.py makes those that matter
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
+
+
+def test_a_plan_shows_every_resource_and_leaves_nothing_behind(cloud: Cloud) -> None:
+    changes = cloud.deployment().plan()
+    assert changes is not None
+    assert {"ArtifactBucket", "PredictFunction", "DeployRole"} <= {one.resource for one in changes}
+    stacks = cloud.target.client("cloudformation").list_stacks()["StackSummaries"]
+    assert [one for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"] == []
+
+
+def test_a_first_deployment_makes_uploads_builds_and_publishes_in_this_order(cloud: Cloud) -> None:
+    state = cloud.deployment().deploy()
+    assert state.status == "UPDATE_COMPLETE"
+    order = [one for one in cloud.changes() if one not in ("PutObject",)]
+    assert order == [
+        "CreateChangeSet",
+        "ExecuteChangeSet",
+        "StartBuild",
+        "CreateChangeSet",
+        "ExecuteChangeSet",
+        "CreateInvalidation",
+    ]
+    functions = cloud.target.client("lambda")
+    code = functions.get_function(FunctionName=f"{NAME}-deploy-model")["Configuration"]
+    assert code["Handler"] == "deploy_model.app.handler"
+    assert code["Environment"]["Variables"]["ARTIFACT_BUCKET"] == OUTPUTS["ArtifactBucket"]
+    assert state.parameters["ImageUri"].startswith(f"{OUTPUTS['ImageRepository']}@sha256:")
+
+
+def test_the_website_is_told_where_its_api_is(cloud: Cloud) -> None:
+    cloud.deployment(KeepFeedback="true").deploy()
+    s3 = cloud.target.client("s3")
+    config = s3.get_object(Bucket=OUTPUTS["WebsiteBucket"], Key="config.json")
+    document = json.loads(config["Body"].read())
+    assert (document["api"], document["feedback"]) == ("/api/", True)
+    page = s3.head_object(Bucket=OUTPUTS["WebsiteBucket"], Key="index.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"
+
+
+def test_what_is_uploaded_is_what_lambda_runs(cloud: Cloud) -> None:
+    state = cloud.deployment().deploy()
+    body = cloud.target.client("s3").get_object(
+        Bucket=OUTPUTS["ArtifactBucket"], Key=state.parameters["PredictCodeKey"]
+    )["Body"]
+    names = set(zipfile.ZipFile(io.BytesIO(body.read())).namelist())
+    assert {"predict_api/app.py", "predict_api/openapi.json"} <= names
+    assert "aws_lambda_powertools/__init__.py" in names
+    assert not [name for name in names if name.startswith("boto")]
+
+
+def test_deploying_again_uploads_and_builds_nothing(cloud: Cloud) -> None:
+    cloud.deployment().deploy()
+    cloud.changes()
+    cloud.deployment().deploy()
+    assert not {"PutObject", "StartBuild", "CreateInvalidation"} & set(cloud.changes())
+
+
+def test_a_deployment_killed_after_any_change_goes_on_where_it_stood(cloud: Cloud) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(model: object, **_: object) -> None:
+        name = getattr(model, "name", "")
+        if name in left:
+            left.remove(name)
+            raise Killed
+
+    left = ["ExecuteChangeSet", "StartBuild", "CreateInvalidation", "PutObject"]
+    for service in ("cloudformation", "codebuild", "cloudfront", "s3"):
+        cloud.target.client(service).meta.events.register("before-call", kill)
+    for _ in range(len(left) + 1):
+        try:
+            state = cloud.deployment().deploy()
+        except Killed:
+            continue
+    assert left == []
+    assert state.status == "UPDATE_COMPLETE"
+    pages = cloud.target.client("s3").list_objects_v2(Bucket=OUTPUTS["WebsiteBucket"])
+    assert {"index.html", "app.js", "config.json"} <= {one["Key"] for one in pages["Contents"]}
+
+
+def test_a_parameter_is_kept_by_later_deployments(cloud: Cloud) -> None:
+    cloud.deployment(LogRetentionDays="7").deploy()
+    assert cloud.deployment().deploy().parameters["LogRetentionDays"] == "7"
+
+
+def test_a_run_on_aws_takes_its_defaults_from_the_stack(cloud: Cloud) -> None:
+    state = cloud.deployment().deploy()
+    assert cloud.target.account.inference_image == ""  # opened before there was a stack
+    settings = Settings(target="aws", region="us-east-1")
+    session = SimpleNamespace(client=cloud.target.client)
+    account = _deployed(settings, settings.account("123456789012"), session)
+    assert account.inference_image == state.parameters["ImageUri"]
+    assert account.bucket == OUTPUTS["ArtifactBucket"]
+
+
+def register_and_serve(cloud: Cloud) -> None:
+    """What runs and the deploy function leave in the account."""
+    sagemaker = cloud.target.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=NAME)
+    sagemaker.create_model_package(ModelPackageGroupName=NAME, ModelApprovalStatus="Approved")
+    model = f"{NAME}-v1-0123456789"
+    role = f"arn:aws:iam::123456789012:role/{NAME}-execution"
+    container = {"Image": "i", "ModelDataUrl": "s3://b/k"}
+    for name in (model, "somebody-elses"):
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container)
+    variant = {"VariantName": "AllTraffic", "ModelName": model, "InitialVariantWeight": 1.0}
+    sizes = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
+    config = f"{model}-01234567"
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=config, ProductionVariants=[{**variant, **sizes}]
+    )
+    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=config)
+    sagemaker.create_pipeline(
+        PipelineName=NAME, PipelineDefinition="{}", RoleArn=role, ClientRequestToken="0" * 32
+    )
+    s3 = cloud.target.client("s3")
+    for number in range(3):  # three versions of one object, and a marker that it was deleted
+        s3.put_object(Bucket=OUTPUTS["ArtifactBucket"], Key="runs/1/x", Body=bytes([number]))
+    s3.delete_object(Bucket=OUTPUTS["ArtifactBucket"], Key="runs/1/x")
+
+
+def test_destroying_leaves_nothing_and_takes_nothing_of_others(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    deployment.deploy()
+    register_and_serve(cloud)
+    cloud.target.client("s3").create_bucket(Bucket="somebody-elses")
+    remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
+    removal = remover.plan()
+    assert removal is not None
+    kinds = [item.kind for item in removal.items if item.request is not None]
+    assert kinds == [
+        "calls of",
+        "scaling of",
+        "endpoint",
+        "endpoint config",
+        "model",
+        "pipeline",
+        "version",
+    ]
+    remover.remove(removal)
+
+    client = cloud.target.client
+    assert deployment.stack.look() is None
+    assert [one["Name"] for one in client("s3").list_buckets()["Buckets"]] == ["somebody-elses"]
+    assert client("sagemaker").list_endpoints()["Endpoints"] == []
+    assert client("sagemaker").list_endpoint_configs()["EndpointConfigs"] == []
+    models = client("sagemaker").list_models()["Models"]
+    assert [one["ModelName"] for one in models] == ["somebody-elses"]
+    assert client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+    packages = client("sagemaker").list_model_packages(ModelPackageGroupName=NAME)
+    made = [one["ModelPackageArn"] for one in packages["ModelPackageSummaryList"]]
+    assert cloud.deleted_versions == made
+    assert client("lambda").list_functions()["Functions"] == []
+    assert client("events").list_rules()["Rules"] == []
+    assert client("sqs").list_queues().get("QueueUrls", []) == []
+    assert client("sns").list_topics()["Topics"] == []
+    assert client("ecr").describe_repositories()["repositories"] == []
+    assert client("iam").list_roles()["Roles"] == []
+    # moto keeps the log groups of a stack; that they go with it: test_template.py
+
+
+def test_destroying_twice_is_destroying_once(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    deployment.deploy()
+    remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
+    removal = remover.plan()
+    assert removal is not None
+    remover.remove(removal)
+    remover.remove(removal)
+    assert remover.plan() is None

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from pipeline.packages import function_package, image_source, image_tag
+from pipeline.settings import ROOT, Settings
+from pipeline.stack import costs, policies, removal, requests
+from pipeline.stack.deployment import wish
+from pipeline.stack.requests import Request
+
+WISH = wish(ROOT, "sentiment-dev", "dev", "abc", {"LogRetentionDays": "7"})
+PACKAGE_BYTES = 5 * 1024 * 1024
+ALL = [
+    WISH.change_set(None),
+    requests.execute_change_set("stack", "change"),
+    requests.delete_change_set("stack", "change"),
+    requests.delete_stack("stack"),
+    requests.put_package("bucket", "key", b""),
+    requests.start_build("project", "bucket", "source.zip", "tag"),
+    *requests.website_files("bucket", WISH.website),
+    requests.invalidate("E1", "once"),
+    removal.stop_deploying("function"),
+    removal.stop_scaling("sentiment"),
+    removal.sagemaker("DeleteEndpoint", EndpointName="sentiment"),
+    removal.sagemaker("DeleteEndpointConfig", EndpointConfigName="sentiment"),
+    removal.sagemaker("DeleteModel", ModelName="sentiment"),
+    removal.sagemaker("DeletePipeline", PipelineName="sentiment", ClientRequestToken="0" * 32),
+    removal.sagemaker("DeleteModelPackage", ModelPackageName="sentiment"),
+    removal.delete_objects("bucket", [{"Key": "key", "VersionId": "1"}]),
+]
+
+
+@cache
+def model(service: str) -> botocore.model.ServiceModel:
+    return botocore.session.get_session().get_service_model(service)
+
+
+@pytest.mark.parametrize("request_", ALL, ids=lambda one: f"{one.service}-{one.operation}")
+def test_every_request_is_one_that_aws_takes(request_: Request) -> None:
+    shape = model(request_.service).operation_model(request_.operation).input_shape
+    report = ParamValidator().validate(dict(request_.parameters), shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_a_change_set_is_named_by_what_it_holds() -> None:
+    again = wish(ROOT, "sentiment-dev", "dev", "abc", {"LogRetentionDays": "7"})
+    other = wish(ROOT, "sentiment-dev", "dev", "abc", {"LogRetentionDays": "30"})
+    assert again.change_set(None) == WISH.change_set(None)
+    assert other.change_set(None) != WISH.change_set(None)
+
+
+def test_everything_is_tagged_with_project_stage_and_commit() -> None:
+    tags = {one["Key"]: one["Value"] for one in WISH.change_set(None).parameters["Tags"]}
+    assert tags == {
+        "sagemaker:project-name": "sentiment-dev",
+        "sagemaker:deployment-stage": "dev",
+        "commit": "abc",
+    }
+
+
+@pytest.mark.parametrize("name", ["predict_api", "deploy_model"])
+def test_a_package_is_the_same_bytes_each_time_and_small(name: str) -> None:
+    first, second = function_package(name, ROOT), function_package(name, ROOT)
+    assert first == second
+    assert len(first.content) <= PACKAGE_BYTES
+
+
+def test_the_image_is_named_by_what_it_is_built_from() -> None:
+    source = image_source(ROOT)
+    assert source.key == f"source/image/{image_tag(ROOT)}.zip"
+    assert image_source(ROOT) == source
+
+
+def test_the_page_is_published_after_what_it_asks_for() -> None:
+    assert requests.website_files("b", WISH.website)[-1].parameters["Key"] == "index.html"
+
+
+def test_the_default_costs_next_to_nothing_while_nobody_uses_it() -> None:
+    assert costs.total(costs.monthly({})) < 0.25
+
+
+def test_machines_cost_by_the_hour() -> None:
+    bill = costs.monthly({"EndpointMode": "RealTime", "InstanceCount": "2"})
+    (endpoint,) = [line for line in bill if line.what == "endpoint"]
+    assert endpoint.usd == pytest.approx(2 * 730 * 0.115)
+
+
+def test_each_option_that_costs_is_on_the_bill() -> None:
+    plain = costs.total(costs.monthly({}))
+    assert costs.total(costs.monthly({"EncryptWithKmsKey": "true"})) == pytest.approx(plain + 1)
+    assert costs.total(costs.monthly({"WafRequestsPer5Minutes": "9"})) == pytest.approx(plain + 6)
+
+
+def test_the_prices_say_as_of_when_and_from_where() -> None:
+    table = costs.price_table()
+    assert table["as_of"] == "2026-11-24"
+    assert "aws.amazon.com" in table["source"]
+
+
+def test_a_reviewer_may_change_versions_and_nothing_else() -> None:
+    account = Settings(target="aws").account("123456789012")
+    policy = policies.reviewer(account)
+    actions = {
+        action
+        for one in policy["Statement"]
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    }
+    changing = {a for a in actions if not a.split(":")[1].startswith(("List", "Describe", "Get"))}
+    assert changing == {"sagemaker:UpdateModelPackage"}
+    assert not [one for one in policy["Statement"] if one["Resource"] == "*"]
+
+
+def test_an_engineer_is_bound_to_the_stack_by_name() -> None:
+    account = Settings(target="aws").account("123456789012")
+    policy = policies.engineer(account)
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    assert len(json.dumps(policy, separators=(",", ":"))) <= 6144
+    for one in policy["Statement"]:
+        if any(action.endswith(":*") for action in one["Action"]):
+            assert one["Resource"] != "*", one["Sid"]
