@@ -6,10 +6,12 @@ digest taken on the way.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,9 +43,12 @@ def verify(s3: Any, package: ModelPackage) -> None:
             raise ArtifactError("its model data is not in the bucket any more") from error
         raise
     try:
-        with tarfile.open(fileobj=body, mode="r|gz") as archive:
-            found, manifest = _read(archive)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with gzip.GzipFile(fileobj=body) as plain:
+            with tarfile.open(fileobj=plain, mode="r|") as archive:
+                found, manifest = _read(archive)
+            while plain.read(PIECE_BYTES):  # to its end, which has a checksum of the whole
+                pass
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ArtifactError("its model data is no whole tar.gz archive") from error
     _compare(found, manifest)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from deploy_model.settings import Settings as DeploySettings
 from predict_api.settings import Settings as PredictSettings
+from predict_api.throttle import BURST, RATE_PER_S
 
 from tests.infrastructure.template import PATH, listed, resources, statements, template
 
@@ -185,6 +186,12 @@ def test_the_api_is_throttled() -> None:
     limits = stage["DefaultRouteSettings"]
     assert limits["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
     assert limits["ThrottlingBurstLimit"] == {"Ref": "BurstRequests"}
+
+
+def test_the_api_is_throttled_where_the_local_one_is() -> None:
+    parameters = template()["Parameters"]
+    assert parameters["RequestsPerSecond"]["Default"] == RATE_PER_S
+    assert parameters["BurstRequests"]["Default"] == BURST
 
 
 def test_the_access_log_tells_nothing_of_the_reader() -> None:
