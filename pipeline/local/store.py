@@ -18,10 +18,11 @@ from typing import Any
 
 from pipeline.local.errors import LocalAccountError
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30
 BATCH_ROWS = 128
-SCHEMA = """
+# The n-th brings a home of schema n to n + 1; a new home goes through all of them.
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS resource (
     kind TEXT NOT NULL, name TEXT NOT NULL, parent TEXT NOT NULL DEFAULT '',
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, document TEXT NOT NULL, UNIQUE (kind, name));
@@ -30,8 +31,12 @@ CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, function TEXT NOT NULL, event TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'pending');
-CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id);
-"""
+CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id)
+""",
+    # Results were kept under keys that are no longer asked for.
+    "DELETE FROM resource WHERE kind='cache'",
+)
+SCHEMA_VERSION = len(MIGRATIONS)
 
 Document = dict[str, Any]
 # Called with the place after which to go on (None: from the end) and whether newest first.
@@ -55,6 +60,13 @@ class _Connection(sqlite3.Connection):
     def __del__(self) -> None:
         self.close()
 
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """As sqlite3's; what the disk refuses is a LocalAccountError that says so in one line."""
+        try:
+            return super().execute(*arguments)
+        except sqlite3.OperationalError as error:
+            raise LocalAccountError(f"the account's database cannot be used: {error}") from error
+
 
 class Store:
     """Documents by (kind, name), listed by kind and optional parent in order of creation."""
@@ -64,15 +76,29 @@ class Store:
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connection()
+        if self._version(connection) != SCHEMA_VERSION:
+            with self.transaction():
+                self._migrate(connection, self._version(connection))
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
+        """Bring the schema from an older version to this one; all of it or nothing.
+
+        Raises LocalAccountError for a home of a newer version, which is left as it is.
+        """
         if version > SCHEMA_VERSION:
             raise LocalAccountError(
-                f"{path.parent} was made by a newer version of this program (schema {version}, "
-                f"this one reads {SCHEMA_VERSION}): update the program or use another home"
+                f"{self.path.parent} was made by a newer version of this program (schema {version},"
+                f" this one reads {SCHEMA_VERSION}): update the program or use another home"
             )
-        if version < SCHEMA_VERSION:
-            connection.executescript(SCHEMA)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        for statements in MIGRATIONS[version:]:
+            for statement in statements.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -113,12 +139,16 @@ class Store:
             yield
         except BaseException:
             self._local.depth -= 1
-            if self._local.depth == 0:
+            if self._local.depth == 0 and connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         self._local.depth -= 1
         if self._local.depth == 0:
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:  # the disk is full: nothing of it is kept
+                    connection.execute("ROLLBACK")
 
     def get(self, kind: str, name: str) -> Document | None:
         """The document, or None."""

@@ -6,11 +6,9 @@ import io
 import json
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from pipeline import cli, commands
 from pipeline.evaluation import Evaluation
 from pipeline.executions import Executions
-from pipeline.local.store import SCHEMA, SCHEMA_VERSION
+from pipeline.local.store import Store
 from pipeline.settings import ROOT
 from pipeline.target import Target
 from tests.pipeline.conftest import register
@@ -113,8 +111,7 @@ def test_a_damaged_database_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database = tmp_path / "account.db"
-    with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(f"{SCHEMA} PRAGMA user_version={SCHEMA_VERSION}")
+    Store(database).close()
     whole = database.read_bytes()
     database.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     status, _, err = sentiment(capsys, "--home", str(tmp_path), "executions")

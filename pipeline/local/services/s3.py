@@ -260,7 +260,10 @@ def copy_object(account: Account, request: Document) -> Document:
 
 def _parts_folder(account: Account, request: Document) -> Path:
     folder = account.objects.temporary / f"upload-{request['UploadId']}"
-    if not re.fullmatch(r"[0-9a-f]{32}", request["UploadId"]) or not folder.is_dir():
+    if (
+        not re.fullmatch(r"[0-9a-f]{32}", request["UploadId"])
+        or not (folder / UPLOAD_FILE).is_file()
+    ):
         raise ServiceError("NoSuchUpload", "The specified upload does not exist", 404)
     return folder
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from pipeline.local import sandbox
 from pipeline.local.errors import LocalAccountError
-from pipeline.local.store import Store
+from pipeline.local.store import SCHEMA_VERSION, Store
+from pipeline.settings import ROOT
 
 
 @pytest.fixture
@@ -66,3 +70,63 @@ def test_a_home_of_a_newer_version_is_refused(store: Store) -> None:
     store._connection().execute("PRAGMA user_version=99")
     with pytest.raises(LocalAccountError, match="made by a newer version"):
         Store(store.path)
+
+
+def test_a_home_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has(
+    store: Store,
+) -> None:
+    store.put("model", "m", {"a": 1})
+    store.put("cache", "old", {})
+    store._connection().execute("PRAGMA user_version=1")
+    again = Store(store.path)
+    assert again.get("model", "m") == {"a": 1}
+    assert again.get("cache", "old") is None
+    assert again._version(again._connection()) == SCHEMA_VERSION
+
+
+def test_a_list_may_be_written_to_while_it_is_read(store: Store) -> None:
+    for number in range(300):
+        store.put("k", str(number), {"n": number})
+    seen, other = [], Store(store.path)
+    for _, document in store.rows("k")(None, True):
+        other.put("other", "x", {"n": document["n"]})
+        with store.transaction():
+            store.put("k", str(document["n"]), {"n": document["n"], "seen": True})
+        seen.append(document["n"])
+    assert seen == list(reversed(range(300)))
+
+
+USE = """
+import sys
+from pathlib import Path
+from pipeline import cli
+home = Path(sys.argv[1])
+from pipeline.local import session
+try:
+    client = session(home).client("sagemaker")
+    for number in range(9999):
+        client.create_model_package_group(ModelPackageGroupName=f"g{number}",
+                                          ModelPackageGroupDescription="x" * 1000)
+except Exception as error:
+    print(cli.explain(error))
+"""
+
+
+@pytest.mark.skipif(not sandbox.is_available(), reason="the kernel gives no mount namespaces")
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [
+        ("mount -t tmpfs -o size=1m tmpfs", "the account's database cannot be used: "),
+        ("mount -t tmpfs -o ro tmpfs", "cannot open the account in "),
+    ],
+)
+def test_a_full_disk_and_a_read_only_home_are_told_in_one_line(
+    tmp_path: Path, mount: str, reason: str
+) -> None:
+    done = subprocess.run(  # noqa: S603 - in a namespace of its own
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",  # noqa: S607
+         f'{mount} "$2" && exec "$0" -c "$1" "$2"', sys.executable, USE, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.startswith(reason), done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1
