@@ -58,14 +58,12 @@ load: setup  ## the API at its limit, at twice its limit, and when the model is 
 scan: setup .tools/scan/ready  ## cfn-lint, checkov, hadolint, pip-audit, ruff's security rules
 	@requirements/scan.sh
 
-soak: setup  ## the deploy function's state machine in full: 1,000 runs of 50 steps
+soak: setup  ## long proofs: the deploy function's states, kill -9 at KILLS random moments
 	@SOAK_RUNS=1000 SOAK_STEPS=50 .venv/bin/python -m pytest tests/deploy_model/test_convergence.py -n 0
+	@LOCAL_ACCOUNT_SOAK=$(KILLS) .venv/bin/python -m pytest tests/pipeline/local/test_kill.py -n 2
 
 bench-local: setup  ## what the local account itself costs: runs, cache, scheduling, listing, describing
 	@.venv/bin/python -m benchmarks.local
-
-soak: setup  ## kill -9 runs of the local account at KILLS random moments
-	@LOCAL_ACCOUNT_SOAK=$(KILLS) .venv/bin/python -m pytest tests/pipeline/local/test_kill.py -n 2
 
 lock: setup  ## resolve the dependencies of pyproject.toml anew (needs uv)
 	@.venv/bin/python requirements/lock.py
