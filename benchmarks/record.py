@@ -6,11 +6,12 @@ import datetime as dt
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pipeline.commit import source_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,7 +28,8 @@ def record(
     value = {
         "name": name,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        # results of other benchmarks of the same run do not make it another program
+        "commit": source_commit(ROOT, ignoring="benchmarks/results"),
         "machine": machine() | ({"device": device} if device else {}),
         "versions": versions(),
         "figures": dict(figures),
@@ -58,30 +60,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str:
-    """The commit that was measured, marked when files differ from it; `unknown` without git."""
-    head = _git("rev-parse", "HEAD")
-    if not head:
-        return "unknown"
-    # results of other benchmarks of the same run do not make it another program
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
-    return f"{head}-modified" if changed else head
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(ROOT), *arguments],  # noqa: S607 - whichever git the user has
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline import compilation, data
+from pipeline.commit import source_commit
 from pipeline.display import ByteProgress, Follower
 from pipeline.endpoint import Endpoint, predict_through_api
 from pipeline.errors import ExecutionError, ParameterError
@@ -98,28 +98,6 @@ def failure(execution: Execution, steps: Sequence[Step]) -> str:
             return f"step {step.name} failed: {reason}{log}"
     what = "was stopped" if execution.status == "Stopped" else "failed"
     return f"execution {execution.id} {what}: {execution.reason or 'no reason is known'}"
-
-
-def source_commit(root: Path) -> str:
-    """The git commit of the clone, marked when files differ from it; `unknown` without git."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if not commit:
-        return "unknown"
-    return f"{commit}-modified" if _git(root, "status", "--porcelain") else commit
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(root), *arguments],  # noqa: S607 - whichever git the user has
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
 
 
 def _reviews(

@@ -120,6 +120,16 @@ def test_a_version_is_measured_on_any_labelled_file(
     assert len(kept.read_text().splitlines()) == 3
 
 
+def test_a_later_version_is_compared_with_the_one_in_production(
+    sentiment: Sentiment, second_version: int
+) -> None:
+    first, second = (sentiment.json("registry", "show", str(one)) for one in (1, second_version))
+    status = sentiment.json("status", second["metadata"]["execution_id"])
+    assert status["parameters"]["ProductionEvaluationUrl"] == first["evaluation_url"]
+    place = second["evaluation_url"].removeprefix("s3://").replace("evaluation.json", "report.html")
+    assert "Against production" in (sentiment.home / "s3" / place).read_text()
+
+
 def test_a_run_below_the_gate_fails_with_both_numbers_and_registers_nothing(
     sentiment: Sentiment, second_version: int
 ) -> None:

@@ -176,7 +176,7 @@ def _dry_run(
 
 
 def _deployment(options: Namespace, settings: Settings, given: Mapping[str, str]) -> Deployment:
-    from pipeline.run import source_commit
+    from pipeline.commit import source_commit
     from pipeline.stack.deployment import Deployment, wish
 
     target = _target(options, settings)

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record as module
 from benchmarks.record import record
 
 
@@ -25,8 +24,3 @@ def test_an_accelerator_is_named(tmp_path: Path) -> None:
 def test_a_figure_that_is_no_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         record("speed", {"loss": float("nan")}, folder=tmp_path)
-
-
-def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    assert module.commit() == "unknown"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,27 +118,3 @@ def test_a_reason_of_many_lines_becomes_one() -> None:
     assert run.failure(make_execution("Failed"), steps) == (
         "step Train failed: AlgorithmError: loss is not a number"
     )
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    subprocess.run(  # noqa: S603
-        ["git", "-C", str(folder), *identity, *arguments],  # noqa: S607
-        check=True,
-        capture_output=True,
-    )
-
-
-def test_the_commit_is_marked_when_files_differ_from_it(tmp_path: Path) -> None:
-    git(tmp_path, "init")
-    (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
-    git(tmp_path, "commit", "-m", "a")
-    commit = run.source_commit(tmp_path)
-    assert len(commit) == 40
-    (tmp_path / "a").write_text("2")
-    assert run.source_commit(tmp_path) == f"{commit}-modified"
-
-
-def test_without_git_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert run.source_commit(tmp_path / "not there") == "unknown"
