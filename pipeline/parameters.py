@@ -19,7 +19,7 @@ NO_TABLE_KEY = "data/none/none"
 
 
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
-S3_URL = re.compile(r"s3://[^/\s]+(/\S.*)?")
+S3_URL = re.compile(r"s3://[^/\s]+(/|/\S.*)?")
 
 
 @dataclass(frozen=True)
