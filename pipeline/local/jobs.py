@@ -263,7 +263,7 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
             raise StepError(f"job {name} was deleted while it ran")
         return document
 
-    job = change(**{seconds: time.time()})
+    job = change(**{seconds: time.time(), "SecondaryStatus": kind})
     try:
         result = RUNNERS[kind](account, job, stopped)
     except StepStoppedError:
@@ -280,6 +280,9 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
         raise StepError(reason, exception_type) from error
     finally:
         shutil.rmtree(job_folder(account, name), ignore_errors=True)
+    ran_s = max(1, round(time.time() - job[seconds]))
+    if kind == "Training":
+        result |= {"TrainingTimeInSeconds": ran_s, "BillableTimeInSeconds": ran_s}
     return change(**{status: "Completed", ended: time.time(),
                      "SecondaryStatus": "Completed", **result})  # fmt: skip
 

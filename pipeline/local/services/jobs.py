@@ -22,6 +22,7 @@ def create_job(account: Account, kind: str, request: Document) -> Document:
         **request,
         f"{kind}JobArn": arn,
         f"{kind}JobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
         "CreationTime": time.time(),
     }
     with account.store.transaction():

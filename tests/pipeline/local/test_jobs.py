@@ -73,6 +73,10 @@ def test_a_training_job_gets_the_contract_and_gives_a_model(box: Any) -> None:
     box.put("checkpoints/epoch-0", "x")
     job = train(box, "t1", epochs="3", folder="/opt/ml/checkpoints")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert (job["SecondaryStatus"], job["TrainingTimeInSeconds"]) == (
+        "Completed",
+        job["BillableTimeInSeconds"],
+    )
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     assert uri == "s3://b/models/t1/output/model.tar.gz"
     with tarfile.open(fileobj=io.BytesIO(box.get("models/t1/output/model.tar.gz"))) as tar:

@@ -134,7 +134,7 @@ def test_a_kill_at_any_moment_is_survived(box: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LOCAL_ACCOUNT_GRACE_S", "1")
     first = processing(box, "First", SCRIPT, "0.8")
     create(box, first, processing(box, "Second", SCRIPT, "0.9", DependsOn=["First"]))
-    dice = random.Random(os.environ.get("LOCAL_ACCOUNT_SOAK"))  # noqa: S311 - moments
+    dice = random.SystemRandom()
 
     def survive(number: int) -> str:
         arn = start(box)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pipeline.local.services.events import matches
+from pipeline.settings import ROOT
 
 
 def kept_events(box: Any) -> list[dict[str, Any]]:
@@ -202,3 +205,30 @@ def test_who_is_asking_and_with_which_role(box: Any) -> None:
     assert box.client("sts").get_caller_identity()["Account"] == "000000000000"
     arn = box.client("iam").get_role(RoleName="r")["Role"]["Arn"]
     assert arn == "arn:aws:iam::000000000000:role/r"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pipeline.local import session
+home = session(Path(sys.argv[1]))
+sagemaker, s3 = home.client("sagemaker"), home.client("s3")
+for number in range(40):
+    sagemaker.create_model_package(ModelPackageGroupName="g")
+    s3.put_object(Bucket="b", Key="shared", Body=sys.argv[2].encode() * 100_000)
+"""
+
+
+def test_two_processes_on_one_account_lose_nothing_and_mix_nothing(box: Any) -> None:
+    box.client("s3").create_bucket(Bucket="b")
+    sagemaker = box.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(box.home), letter], cwd=ROOT)  # noqa: S603
+        for letter in "ab"
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName="g")
+    packages = [item for page in pages for item in page["ModelPackageSummaryList"]]
+    assert sorted(item["ModelPackageVersion"] for item in packages) == list(range(1, 81))
+    assert box.get("shared") in (b"a" * 100_000, b"b" * 100_000)
