@@ -21,6 +21,7 @@ from pipeline.local.wire import decode_body
 from tests.pipeline.local.steps import SCRIPT, gate, processing
 
 AWS = Path(__file__).parents[3] / ".tools/awscli/bin/aws"
+ROLE = "arn:aws:iam::000000000000:role/r"
 SIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=0"
 
 
@@ -173,9 +174,9 @@ def test_a_body_that_is_not_what_was_sent_is_refused(body: bytes, headers: Any, 
     assert caught.value.code == code
 
 
-def test_the_aws_cli_runs_a_model_from_execution_to_answer(
-    box: Any, port: int, tmp_path: Path
-) -> None:
+@pytest.fixture
+def aws(port: int, tmp_path: Path) -> Any:
+    """The AWS CLI, pointed at the server: its answer parsed, or as text."""
     assert AWS.exists(), "the AWS CLI is missing: make test installs it (.tools/awscli)"
     environment = {
         "PATH": os.environ["PATH"],
@@ -186,38 +187,44 @@ def test_the_aws_cli_runs_a_model_from_execution_to_answer(
         "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
     }
 
-    def aws(*arguments: str) -> Any:
+    def run(*arguments: str) -> Any:
         done = subprocess.run(  # noqa: S603 - the pinned client
             [AWS, *arguments], env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
 
+    return run
+
+
+def definition(box: Any) -> str:
+    """A job, a gate, and the registration of a version that answers `hi`."""
+    specification = {
+        "Containers": [
+            {
+                "Image": "server:1",
+                "ModelDataUrl": box.model_data("hi"),
+                "Environment": {"COLOUR": "blue"},
+            }
+        ],
+        "SupportedContentTypes": ["text/plain"],
+        "SupportedResponseMIMETypes": ["text/plain"],
+    }
     register = {
         "Name": "Register",
         "Type": "RegisterModel",
-        "Arguments": {
-            "ModelPackageGroupName": "g",
-            "InferenceSpecification": {
-                "Containers": [{
-                    "Image": "server:1",
-                    "ModelDataUrl": box.model_data("hi"),
-                    "Environment": {"COLOUR": "blue"},
-                }],
-                "SupportedContentTypes": ["text/plain"],
-                "SupportedResponseMIMETypes": ["text/plain"],
-            },
-        },
-    }  # fmt: skip
-    definition = tmp_path / "definition.json"
+        "Arguments": {"ModelPackageGroupName": "g", "InferenceSpecification": specification},
+    }
     steps = [processing(box, "P", SCRIPT, "0.9"), gate("P", 0.5, [register])]
-    definition.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
-    role = "arn:aws:iam::000000000000:role/r"
-    aws("sagemaker", "create-pipeline", "--pipeline-name", "p", "--role-arn", role,
-        "--pipeline-definition", f"file://{definition}")  # fmt: skip
-    arn = aws("sagemaker", "start-pipeline-execution", "--pipeline-name", "p")[
-        "PipelineExecutionArn"
-    ]
+    return json.dumps({"Version": "2020-12-01", "Steps": steps})
+
+
+def test_the_aws_cli_runs_a_pipeline_and_reads_its_log(box: Any, aws: Any, tmp_path: Path) -> None:
+    (tmp_path / "definition.json").write_text(definition(box))
+    aws("sagemaker", "create-pipeline", "--pipeline-name", "p", "--role-arn", ROLE,
+        "--pipeline-definition", f"file://{tmp_path / 'definition.json'}")  # fmt: skip
+    started = aws("sagemaker", "start-pipeline-execution", "--pipeline-name", "p")
+    arn = started["PipelineExecutionArn"]
     box.wait_for_execution(arn)
     listed = aws("sagemaker", "list-pipeline-execution-steps", "--pipeline-execution-arn", arn)
     by_name = {step["StepName"]: step for step in listed["PipelineExecutionSteps"]}
@@ -226,11 +233,17 @@ def test_the_aws_cli_runs_a_model_from_execution_to_answer(
     log = aws("logs", "get-log-events", "--log-group-name", "/aws/sagemaker/ProcessingJobs",
               "--log-stream-name", f"{job}/algo-1", "--start-from-head")  # fmt: skip
     assert "arguments" in log["events"][0]["message"]
+
+
+def test_the_aws_cli_approves_deploys_and_asks_a_version(
+    box: Any, aws: Any, tmp_path: Path
+) -> None:
+    box.register("hi")
     packages = aws("sagemaker", "list-model-packages", "--model-package-group-name", "g")
     package = packages["ModelPackageSummaryList"][0]["ModelPackageArn"]
     aws("sagemaker", "update-model-package", "--model-package-arn", package,
         "--model-approval-status", "Approved")  # fmt: skip
-    aws("sagemaker", "create-model", "--model-name", "m", "--execution-role-arn", role,
+    aws("sagemaker", "create-model", "--model-name", "m", "--execution-role-arn", ROLE,
         "--primary-container", f"ModelPackageName={package}")  # fmt: skip
     aws("sagemaker", "create-endpoint-config", "--endpoint-config-name", "c",
         "--production-variants", "VariantName=v,ModelName=m,InitialInstanceCount=1,"
