@@ -132,24 +132,25 @@ def onnx_runtime(reader: Reader, *, int8: bool = False) -> Judge:
     return judge
 
 
+def both(reader: Reader, name: str) -> NDArray[np.float32]:
+    """Both directions' weights, the gates in ONNX's order: input, output, forget, cell."""
+    parts = []
+    for suffix in ("l0", "l0_reverse"):
+        gates = np.split(getattr(reader.lstm, f"{name}_{suffix}").detach().numpy(), 4)
+        parts.append(np.concatenate([gates[0], gates[3], gates[1], gates[2]]))
+    return np.stack(parts)
+
+
 def write_onnx(reader: Reader, path: Path) -> None:
     """The reader as an ONNX graph; by hand, since the exporter wants a package of its own."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    def both(name: str) -> NDArray[np.float32]:
-        """Both directions' weights, the gates in ONNX's order: input, output, forget, cell."""
-        parts = []
-        for suffix in ("l0", "l0_reverse"):
-            gates = np.split(getattr(reader.lstm, f"{name}_{suffix}").detach().numpy(), 4)
-            parts.append(np.concatenate([gates[0], gates[3], gates[1], gates[2]]))
-        return np.stack(parts)
-
     constants = {
         "embedding": reader.embedding.weight.detach().numpy(),
-        "W": both("weight_ih"),
-        "R": both("weight_hh"),
-        "B": np.concatenate([both("bias_ih"), both("bias_hh")], axis=1),
+        "W": both(reader, "weight_ih"),
+        "R": both(reader, "weight_hh"),
+        "B": np.concatenate([both(reader, "bias_ih"), both(reader, "bias_hh")], axis=1),
         "time": np.array([0]),
         "out": reader.output.weight.detach().numpy(),
         "bias": reader.output.bias.detach().numpy(),
