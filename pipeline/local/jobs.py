@@ -111,6 +111,24 @@ def _command(account: Account, image_uri: str, application: Document) -> tuple[l
     return command, image.environment
 
 
+def _containers(
+    account: Account,
+    kind: str,
+    name: str,
+    folders: Sequence[Path],
+    links: Sequence[Path],
+    command: list[str],
+    environment: dict[str, str],
+) -> list[Container]:
+    """One container a host; a host's folder has its name."""
+    group = f"/aws/sagemaker/{kind}Jobs"
+    return [
+        Container(folder.name, folder, command, environment,
+                  account.log_file(group, f"{name}/{folder.name}"), link)
+        for folder, link in zip(folders, links, strict=True)
+    ]  # fmt: skip
+
+
 def _max_runtime_s(job: Document) -> float | None:
     limit = job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
     return float(limit) if limit else None
@@ -141,17 +159,12 @@ def run_processing(account: Account, job: Document, stopped: Stopped) -> Documen
         job.get("Environment", {}),
         {"PROCESSING_JOB_NAME": name, "PROCESSING_JOB_ARN": job["ProcessingJobArn"]},
     )
-    group = "/aws/sagemaker/ProcessingJobs"
     with _links(folders) as links:
         usage = run_containers(
-            [
-                Container(host, folder, command, environment,
-                          account.log_file(group, f"{name}/{host}"), link)
-                for host, folder, link in zip(hosts, folders, links, strict=True)
-            ],
+            _containers(account, "Processing", name, folders, links, command, environment),
             stopped,
             max_runtime_s=_max_runtime_s(job),
-        )  # fmt: skip
+        )
     for item in outputs:
         target = item["S3Output"]
         for folder in folders:
@@ -181,7 +194,6 @@ def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
         job.get("Environment", {}),
         {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
     )
-    group = "/aws/sagemaker/TrainingJobs"
     values = {key: str(value) for key, value in job.get("HyperParameters", {}).items()}
     with _links(folders) as links:
         for folder, link in zip(folders, links, strict=True):
@@ -192,15 +204,11 @@ def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
             )
         try:
             usage = run_containers(
-                [
-                    Container(host, folder, command, environment,
-                              account.log_file(group, f"{name}/{host}"), link)
-                    for host, folder, link in zip(hosts, folders, links, strict=True)
-                ],
+                _containers(account, "Training", name, folders, links, command, environment),
                 stopped,
                 max_runtime_s=_max_runtime_s(job),
                 tick=checkpoints.sync,
-            )  # fmt: skip
+            )
         finally:
             checkpoints.sync(final=True)
     return {"Usage": usage, **_training_outputs(account, job, folders)}
