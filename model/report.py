@@ -143,7 +143,7 @@ def _rewritten(counterfactual: Document) -> str:
     count = counterfactual["item_count"]
     about = (
         f"{count:,} reviews that people changed as little as they could until the label flipped:"
-        " who only counts words stays at the old verdict."
+        " a model that only counts words keeps the old verdict."
     )
     chart = dot_chart("Accuracy on rewritten reviews", dots)
     return _card("On rewritten reviews", f'{chart}<p class="key">{about}</p>')
