@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.registry import Registry
+from pipeline.settings import Settings
+from pipeline.target import open_target
+
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 300
 
@@ -158,6 +162,38 @@ def test_rejecting_rolls_back_and_approving_again_returns_through_kills(
     shown = sentiment.json("registry", "show", str(second_version))
     assert shown["reason"] == "sure for good reason"
     assert shown["metadata"]["reviewed_by"]
+
+
+def test_a_spoiled_version_is_refused_told_in_the_history_and_never_served(
+    sentiment: Sentiment, second_version: int
+) -> None:
+    target = open_target(Settings(home=sentiment.home))
+    good = Registry(target).find(second_version)
+    s3, bucket = target.client("s3"), target.account.bucket
+    key = good.model_data_url.removeprefix(f"s3://{bucket}/")
+    content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key="runs/spoiled/model.tar.gz", Body=content[: len(content) // 2])
+    arn = target.client("sagemaker").create_model_package(
+        ModelPackageGroupName=target.account.model_package_group,
+        InferenceSpecification={
+            "Containers": [
+                {"Image": good.image, "ModelDataUrl": f"s3://{bucket}/runs/spoiled/model.tar.gz"}
+            ],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    spoiled = int(arn.rpartition("/")[2])
+    sentiment("registry", "approve", str(spoiled), "--reason", "looks fine")
+    deadline = time.monotonic() + TIMEOUT_S
+    while not [
+        one
+        for one in sentiment.json("registry", "history")
+        if (one["version"], one["what"]) == (spoiled, "Failed")
+    ]:
+        assert time.monotonic() < deadline, "the refusal is never recorded"
+    assert sentiment.json("endpoint")["version"] == second_version
+    sentiment("registry", "reject", str(spoiled), "--reason", "its archive is cut off")
 
 
 def test_approving_what_is_approved_says_so_and_changes_nothing(
