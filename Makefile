@@ -4,6 +4,8 @@ SHELL := /bin/bash
 DATA ?=
 PORT ?= 8000
 RUN_ARGS ?=
+REWRITTEN ?=
+BENCH_ARGS ?=
 ARTIFACT ?=
 DURATION ?= 600
 KILLS ?= 300
@@ -12,7 +14,7 @@ PACKAGES := pipeline steps model inference lambda/predict_api lambda/deploy_mode
 # Tools whose pins clash with ours: an environment each.
 TOOLS := awscli hadolint schemathesis
 
-.PHONY: help setup run serve test lint scan bench-preprocess bench-explain bench-serve bench-local soak load lock clean
+.PHONY: help setup run serve test lint scan bench bench-preprocess bench-explain bench-serve bench-local soak load lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -41,6 +43,9 @@ lint: setup  ## style and types
 
 test: lint $(TOOLS:%=.tools/%/ready)  ## style, types and every test, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+bench: setup  ## accuracy, robustness and speed over three seeds; DATA=an archive, REWRITTEN=a folder with train.tsv and dev.tsv
+	@.venv/bin/python -m benchmarks.accuracy "$(DATA)" $(if $(REWRITTEN),--rewritten "$(REWRITTEN)") $(BENCH_ARGS)
 
 bench-preprocess: setup  ## reviews a second from archive to shards, and memory at ten times the reviews; DATA=an archive
 	@.venv/bin/python -m benchmarks.preprocess preprocess-speed "$(DATA)"
