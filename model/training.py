@@ -3,10 +3,10 @@
 Whatever is drawn at random is drawn from the seed and the number of the step. A run that goes
 on from a checkpoint therefore ends with the very weights of an unbroken one.
 
-A batch is cut in halves, and the gradients of each are computed in a thread of its own.
+Each process (`workers`) takes its share of every batch and cuts it in halves; the gradients of
+each half are computed in a thread of its own, then added up over threads and processes.
 """
 
-import functools
 import hashlib
 import json
 import math
@@ -22,55 +22,21 @@ from torch import Tensor, nn
 
 from model.batches import batch_of, shuffled
 from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from model.errors import DataError, StoppedError, TrainingError
+from model.errors import StoppedError, TrainingError
 from model.examples import Examples, Indices
 from model.judging import judge_lstm
 from model.lstm import SentimentLSTM
+from model.settings import TrainingSettings
 from model.threads import Map, thread_map
+from model.workers import Workers
 
 Say = Callable[[str], None]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 _HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # an epoch, where there are few reviews
 _WARM_UP = 0.3  # share of the steps in which the rate rises
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """`patience` is the number of epochs without a better one after which training ends.
-
-    Of few reviews a batch holds fewer than `batch_size`, so that an epoch still has some steps.
-    `precision` is that of the LSTM's multiplications in training: "auto" is bfloat16 where the
-    processor multiplies such numbers faster. Weights and sums are float32 always.
-    """
-
-    epochs: int = 3
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    clip_norm: float = 1.0
-    validation_fraction: float = 0.1
-    patience: int = 2
-    seed: int = 1
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("learning_rate", "clip_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise DataError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if not 0 < self.validation_fraction < 0.9:
-            raise DataError(
-                f"validation_fraction is {self.validation_fraction}; it must be above 0, below 0.9"
-            )
-        if self.precision not in PRECISIONS:
-            raise DataError(f"precision is {self.precision}; valid are: {', '.join(PRECISIONS)}")
-        if not 0 <= self.seed < 2**31:
-            raise DataError(f"seed is {self.seed}; it must be at least 0 and below 2^31")
 
 
 @dataclass
@@ -105,12 +71,14 @@ class Trainer:
         checkpoints: Path | None = None,
         say: Say = print,
         stop_asked: Callable[[], bool] = lambda: False,
+        workers: Workers = Workers(),  # noqa: B008  # immutable
     ) -> None:
-        self.model = model
+        self.model = model.to(workers.device)
         self.settings = settings
+        self._workers = workers
         self._examples = examples
         self._checkpoints = checkpoints
-        self._say = say
+        self._say: Say = say if workers.leads else lambda line: None
         self._stop_asked = stop_asked
         self._weights = {
             name: weight
@@ -175,22 +143,23 @@ class Trainer:
         batches = shuffled(lengths, examples.training, self._batch_size, seed)
         started, words = time.perf_counter(), 0
         for indices in batches[self._step - epoch * self._steps_per_epoch :]:
-            if self._stop_asked():
+            if self._stop_wanted():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
             self._progress.loss_sum += self._take_step(indices, each)
             words += int(lengths[indices].sum())
         self._close_epoch(epoch, words, time.perf_counter() - started)
 
+    def _stop_wanted(self) -> bool:
+        """Whether any of the processes was asked to stop: all of them do, or none."""
+        asked = torch.tensor([float(self._stop_asked())], device=self._workers.device)
+        self._workers.sum([asked])
+        return bool(asked)
+
     def _take_step(self, indices: Indices, each: Map) -> float:
         """One step down the gradient of the mean loss, which is returned."""
         settings = self.settings
-        halves = [indices[start::_HALVES] for start in range(min(_HALVES, len(indices)))]
-        results = list(each(self._gradients, enumerate(halves)))
-        loss = float(sum(half_loss for half_loss, _ in results)) / len(indices)
-        gradients = zip(*(half_gradients for _, half_gradients in results), strict=True)
-        for parameter, parts in zip(self._weights.values(), gradients, strict=True):
-            parameter.grad = functools.reduce(torch.add, parts) / len(indices)
+        loss = self._add_gradients(indices, each)
         norm = nn.utils.clip_grad_norm_(self._weights.values(), settings.clip_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingError(
@@ -204,23 +173,55 @@ class Trainer:
         self._step += 1
         return loss
 
+    def _add_gradients(self, indices: Indices, each: Map) -> float:
+        """Give each weight the gradient of the whole batch's mean loss, which is returned."""
+        workers = self._workers
+        count = _HALVES * workers.count
+        parts = [(number, indices[number::count]) for number in range(count)]
+        mine = [part for part in parts[workers.rank :: workers.count] if len(part[1])]
+        weights = list(self._weights.values())
+        loss = torch.zeros(1, dtype=torch.float64, device=workers.device)
+        sums: list[Tensor] = []
+        for part_loss, gradients in each(self._gradients, mine):
+            loss += part_loss
+            if sums:
+                torch._foreach_add_(sums, gradients)
+            else:
+                sums = list(gradients)
+        sums = sums or [torch.zeros_like(weight) for weight in weights]
+        workers.sum(sums)
+        workers.sum([loss])
+        torch._foreach_div_(sums, len(indices))
+        for weight, gradient in zip(weights, sums, strict=True):
+            weight.grad = gradient
+        return loss.item() / len(indices)
+
     def _gradients(self, part: tuple[int, Indices]) -> tuple[float, tuple[Tensor, ...]]:
-        """Summed loss of one half of a batch, and its gradients; runs in a thread."""
-        half, indices = part
-        random = torch.Generator().manual_seed(_mix(self.settings.seed, self._step, half))
+        """Summed loss of one part of a batch, and its gradients; runs in a thread."""
+        number, indices = part
+        device = self._workers.device
+        seed = _mix(self.settings.seed, self._step, number)
+        random = torch.Generator(device).manual_seed(seed)
         batch = batch_of(self._examples.reviews, indices, self.model.config.max_review_length)
-        targets = torch.from_numpy(self._examples.targets[indices])  # (B)
-        logits = self.model.read(batch.tokens, batch.lengths, random)  # (B)
+        targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)
+        logits = self.model.read(batch.tokens.to(device), batch.lengths.to(device), random)  # (B)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
         return loss.item(), torch.autograd.grad(loss, list(self._weights.values()))
 
-    def _close_epoch(self, epoch: int, words: int, seconds: float) -> None:
-        started = time.perf_counter()
+    def _judge(self) -> tuple[float, float]:
+        """Accuracy and log loss on the validation slice, as the process that leads finds them."""
         examples = self._examples
         logits = judge_lstm(self.model, examples.reviews, examples.validation)
         wanted = examples.targets[examples.validation] >= 0.5
-        accuracy = float(((logits >= 0) == wanted).mean())
-        loss = float(np.logaddexp(0, np.where(wanted, -logits, logits)).mean())
+        right = ((logits >= 0) == wanted).mean()
+        loss = np.logaddexp(0, np.where(wanted, -logits, logits)).mean()
+        found = torch.tensor([right, loss], dtype=torch.float64, device=self._workers.device)
+        self._workers.copy([found])
+        return found[0].item(), found[1].item()
+
+    def _close_epoch(self, epoch: int, words: int, seconds: float) -> None:
+        started = time.perf_counter()
+        accuracy, loss = self._judge()
         seconds_all = seconds + time.perf_counter() - started
         progress, settings = self._progress, self.settings
         row = {
@@ -245,13 +246,13 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if self._checkpoints is None or self._saved_step == self._step:
+        if self._checkpoints is None or self._saved_step == self._step or not self._workers.leads:
             return
         tensors: dict[str, Tensor] = {f"model.{name}": w for name, w in self._weights.items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        arrays = {name: value.detach().numpy() for name, value in tensors.items()}
+        arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
         checkpoint = Checkpoint(self._step, self._run, arrays, asdict(self._progress))
         save_checkpoint(self._checkpoints, checkpoint)
         self._saved_step = self._step

@@ -32,6 +32,7 @@ from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeE
 from sagemaker.mlops.workflow.pipeline import Pipeline
 from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 from sagemaker.train.configs import Compute, InputData, SourceCode
+from sagemaker.train.distributed import Torchrun
 
 from pipeline import images
 from pipeline.parameters import DATA_PARAMETERS, HYPERPARAMETERS, declare
@@ -180,6 +181,7 @@ def _train_step(context: Context, preprocess: ProcessingStep) -> TrainingStep:
             instance_count=parameters["TrainingInstanceCount"],
             volume_size_in_gb=30,
         ),
+        distributed=Torchrun(),
         stopping_condition=StoppingCondition(max_runtime_in_seconds=MAX_RUNTIME_S),
         hyperparameters=_hyperparameters(context) | {"checkpoint-dir": CHECKPOINTS},
         checkpoint_config=CheckpointConfig(s3_uri=_checkpoint_uri(context), local_path=CHECKPOINTS),

@@ -14,9 +14,10 @@ from model.files import write_json
 from model.jobs import run_job
 from model.lstm import LSTMConfig
 from model.recipe import Corpus, train
+from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, read_shards
-from model.training import TrainingSettings
 from model.vocabulary import Vocabulary
+from model.workers import join_workers
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -73,18 +74,23 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     )
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    model, history = train(
-        config,
-        settings,
-        corpus,
-        checkpoints=options.checkpoint_dir,
-        say=lambda line: print(line, flush=True),
-        stop_asked=lambda: bool(stopped),
-    )
+    with join_workers(environ) as workers:
+        model, history = train(
+            config,
+            settings,
+            corpus,
+            checkpoints=options.checkpoint_dir,
+            say=lambda line: print(line, flush=True),
+            stop_asked=lambda: bool(stopped),
+            workers=workers,
+        )
+    if not workers.leads:
+        return  # one of the processes writes for all
     source = {
         "training_job": environ.get("TRAINING_JOB_NAME", ""),
         "vocabulary_sha256": vocabulary.sha256,
         "torch": torch.__version__,
+        "processes": workers.count,
     }
     code = Path(__file__).resolve().parent
     write_artifact(options.model_dir, model, vocabulary, code, training=history, source=source)

@@ -10,8 +10,8 @@ from model.explain import WordWeight, explain, word_weights
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.predictor import Predictor
 from model.recipe import Corpus, train
+from model.settings import TrainingSettings
 from model.shards import concatenate
-from model.training import TrainingSettings
 from tests.model.factory import BAD, GOOD, encoded, sentence, vocabulary
 
 

@@ -3,12 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.examples import Examples
 from model.judging import judge, judge_branches, judge_ngrams, probability
 from model.lstm import LSTMConfig
-from model.recipe import Corpus, distil, train, with_ngrams
-from model.shards import Reviews, concatenate
-from model.training import TrainingSettings
-from tests.model.factory import encoded, vocabulary
+from model.recipe import Corpus, distil, plan, train, with_ngrams
+from model.settings import TrainingSettings
+from model.shards import Reviews, concatenate, select
+from tests.model.factory import BAD, GOOD, encoded, vocabulary
 
 CONFIG = LSTMConfig(len(vocabulary()), embedding_dim=6, hidden_dim=5, dropout=0.1)
 SETTINGS = TrainingSettings(epochs=4, learning_rate=0.03)
@@ -43,12 +44,11 @@ def test_the_same_seed_gives_the_same_model() -> None:
 
 
 def test_unlabelled_reviews_are_learned_as_the_ngrams_guess_them() -> None:
-    labelled = encoded(200)
-    training, validation = np.arange(20, 200), np.arange(20)
-    model = with_ngrams(CONFIG, SETTINGS, labelled, training)
-    examples = distil(model, Corpus(labelled, unlabelled(), NONE), training, validation)
+    labelled = plan(Corpus(encoded(200), unlabelled(), NONE), SETTINGS, len(vocabulary()))
+    model = with_ngrams(CONFIG, SETTINGS, labelled)
+    examples = distil(model, labelled, unlabelled())
     assert len(examples.training) == 180 + 40
-    assert not set(examples.training) & set(validation)
+    assert not set(examples.training) & set(examples.validation)
     guesses = examples.targets[200:]
     said = probability(judge_ngrams(model, unlabelled(), np.arange(40)))
     assert ((guesses > 0) & (guesses < 1)).all()
@@ -56,13 +56,40 @@ def test_unlabelled_reviews_are_learned_as_the_ngrams_guess_them() -> None:
 
 
 def test_reviews_of_the_slice_are_not_in_the_ngrams() -> None:
-    thrice = Reviews(np.full(3, 19, np.int32), np.array([0, 3]), np.array([1], np.int8))
+    thrice = Reviews(np.full(3, 22, np.int32), np.array([0, 3]), np.array([1], np.int8))
     reviews = concatenate([thrice, thrice, encoded(60)])
-    key = (19 * CONFIG.vocabulary_size + 19) * CONFIG.vocabulary_size + 19
-    model = with_ngrams(CONFIG, SETTINGS, reviews, np.arange(2, 62))
-    assert key not in model.ngrams.keys.tolist()
-    model = with_ngrams(CONFIG, SETTINGS, reviews, np.arange(62))
-    assert key in model.ngrams.keys.tolist()
+    key = (22 * CONFIG.vocabulary_size + 22) * CONFIG.vocabulary_size + 22
+    targets = reviews.labels.astype(np.float32)
+    for training, known in ((np.arange(2, 62), False), (np.arange(62), True)):
+        examples = Examples(reviews, targets, training, np.arange(2, 4))
+        model = with_ngrams(CONFIG, SETTINGS, examples)
+        assert (key in model.ngrams.keys.tolist()) == known
+
+
+def rewritten() -> tuple[Reviews, Reviews]:
+    """Labelled reviews, and each tenth of them with one word changed and the other label."""
+    labelled, ids = encoded(200), vocabulary().ids
+    opposite = {ids[one]: ids[other] for one, other in zip(GOOD, BAD, strict=True)}
+    opposite |= {other: one for one, other in opposite.items()}
+    rewrites = select(labelled, np.arange(0, 200, 10))
+    tokens = np.array([opposite.get(token, token) for token in rewrites.tokens], np.int32)
+    return labelled, Reviews(tokens, rewrites.offsets, 1 - rewrites.labels)
+
+
+def test_rewrites_are_learned_with_their_originals_or_held_out_with_them() -> None:
+    labelled, rewrites = rewritten()
+    examples = plan(Corpus(labelled, NONE, rewrites), SETTINGS, len(vocabulary()))
+    times = np.bincount(examples.training, minlength=220)
+    assert set(times[examples.validation]) == {0}
+    assert set(times[200:]) == {0, 3}
+    assert examples.rewrites.tolist() == (200 + np.flatnonzero(times[200:] == 0)).tolist()
+    assert set(times[:200]) == {0, 1, 4}
+
+
+def test_a_model_of_rewrites_tells_what_it_makes_of_those_held_out() -> None:
+    labelled, rewrites = rewritten()
+    _, history = train(CONFIG, SETTINGS, Corpus(labelled, unlabelled(), rewrites), say=quiet)
+    assert {"rewrites_accuracy", "rewrites_lstm_accuracy"} <= set(history["mix"])
 
 
 def test_a_slice_without_a_mistake_makes_nothing_certain() -> None:

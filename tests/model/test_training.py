@@ -10,8 +10,9 @@ from model.errors import DataError, StoppedError, TrainingError
 from model.examples import Examples, split_validation
 from model.judging import judge
 from model.lstm import LSTMConfig, SentimentLSTM
+from model.settings import TrainingSettings
 from model.shards import Reviews
-from model.training import Trainer, TrainingSettings, learning_rate
+from model.training import Trainer, learning_rate
 from tests.model.factory import encoded, vocabulary
 
 CONFIG = LSTMConfig(
@@ -160,6 +161,12 @@ def test_the_validation_slice_is_apart_and_balanced() -> None:
     assert not set(training) & set(validation)
     assert labels[validation].sum() == 6
     assert split_validation(labels, 0.2, seed=1)[1].tolist() == validation.tolist()
+
+
+def test_neighbours_are_held_out_together() -> None:
+    _, validation = split_validation(np.arange(4000) % 2, 0.1, seed=1)
+    assert len(validation) == 400
+    assert (np.diff(validation[validation % 2 == 1]) == 2).mean() > 0.98
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1, 1], [1, 1, 0], []])

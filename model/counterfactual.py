@@ -1,0 +1,44 @@
+"""Rewritten reviews: people changed as little as turns the label (Kaushik et al., ICLR 2020).
+
+A rewrite shares most n-grams with its original, which stands among the labelled reviews and has
+the other label. The two together show which words decide.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.ngrams import NgramTable, build_table
+from model.shards import Reviews, concatenate
+
+_RARE = 50  # reviews with an n-gram, up to which it tells whose rewrite this is
+
+Indices = NDArray[np.int64]
+
+
+def find_originals(rewrites: Reviews, labelled: Reviews, vocabulary_size: int) -> Indices:
+    """For each rewrite the labelled review of the other label that shares most rare n-grams.
+
+    -1 where none shares any.
+    """
+    table = build_table(concatenate([labelled, rewrites]), vocabulary_size)
+    sizes = np.diff(table.ngram_starts)
+    found = [
+        _most_alike(table, sizes, number, labelled.labels != label, len(labelled))
+        for number, label in enumerate(rewrites.labels, len(labelled))
+    ]
+    return np.array(found, dtype=np.int64)
+
+
+def _most_alike(
+    table: NgramTable, sizes: Indices, number: int, eligible: NDArray[np.bool_], count: int
+) -> int:
+    ngrams = table.ngram_of[table.review_starts[number] : table.review_starts[number + 1]]
+    rare = ngrams[sizes[ngrams] <= _RARE]
+    if not len(rare):
+        return -1
+    starts, lengths = table.ngram_starts[rare], sizes[rare]
+    ends = np.cumsum(lengths)
+    places = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+    weights = np.repeat(1 / lengths, lengths)
+    votes = np.bincount(table.review_of[places], weights, minlength=count)[:count] * eligible
+    return int(votes.argmax()) if votes.any() else -1

@@ -1,0 +1,62 @@
+"""One of two processes that train together; torchrun sets RANK and the like. Usage: … FOLDER"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.errors import StoppedError
+from model.examples import Examples, split_validation
+from model.lstm import LSTMConfig, SentimentLSTM
+from model.settings import TrainingSettings
+from model.shards import Reviews
+from model.training import Trainer
+from model.workers import Workers, join_workers
+
+# nothing is dropped: what is dropped differs with the parts that a batch is cut into
+CONFIG = LSTMConfig(20, embedding_dim=6, hidden_dim=5, dropout=0.0, word_dropout=0.0)
+SETTINGS = TrainingSettings(epochs=1, batch_size=8, precision="float32")
+
+
+def examples() -> Examples:
+    random = np.random.default_rng(1)
+    lengths = random.integers(1, 9, 60)
+    labels = np.tile(np.array([0, 1], np.int8), 30)
+    tokens = random.integers(2, 20, lengths.sum()).astype(np.int32)
+    reviews = Reviews(tokens, np.append(0, np.cumsum(lengths)), labels)
+    return Examples(reviews, labels.astype(np.float32), *split_validation(labels, 0.2, 1))
+
+
+def trainer(workers: Workers, checkpoints: Path | None = None, *, stop: bool = False) -> Trainer:
+    torch.manual_seed(1)
+    return Trainer(
+        SentimentLSTM(CONFIG),
+        SETTINGS,
+        examples(),
+        checkpoints,
+        say=lambda line: None,
+        stop_asked=lambda: stop,
+        workers=workers,
+    )
+
+
+def main(folder: Path) -> None:
+    with join_workers() as workers:
+        found = {"sum": torch.full((2, 2), 1.0 + workers.rank), "copy": torch.ones(1)}
+        more = torch.tensor([10.0 * workers.rank])
+        workers.sum([found["sum"], more])
+        found |= {"more": more, "copy": found["copy"] * (5 + workers.rank)}
+        workers.copy([found["copy"]])
+        found |= trainer(workers).train().state_dict()
+        try:
+            trainer(workers, folder / "checkpoints", stop=workers.rank == 1).train()
+        except StoppedError:
+            found["stopped"] = torch.ones(1)
+    np.savez(
+        folder / f"{workers.rank}.npz", **{name: value.numpy() for name, value in found.items()}
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

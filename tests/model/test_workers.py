@@ -1,0 +1,74 @@
+"""Two real processes, joined as torchrun joins them."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.workers import Workers, join_workers
+from tests.model.factory import ROOT
+from tests.model.one_of_two import trainer
+
+Found = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Found:
+    """What each of the two processes ended with."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(ROOT)}
+    script = str(ROOT / "tests/model/one_of_two.py")
+    processes = [
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, script, str(folder)], env=os.environ | shared | {"RANK": str(rank)}
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    return np.load(folder / "0.npz"), np.load(folder / "1.npz")
+
+
+def test_sums_and_copies_are_the_same_in_each(found: Found) -> None:
+    for one in found:
+        assert one["sum"].tolist() == [[3, 3], [3, 3]]
+        assert one["more"].tolist() == [10]
+        assert one["copy"].tolist() == [5]
+
+
+def test_two_processes_train_the_model_of_one(found: Found) -> None:
+    """Each step follows the gradient of the whole batch, of which each process had a part."""
+    alone = trainer(Workers()).train().state_dict()
+    for name, weight in alone.items():
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+        np.testing.assert_allclose(found[0][name], weight.numpy(), atol=2e-5)
+
+
+def test_if_one_is_asked_to_stop_all_do_and_one_keeps_a_checkpoint(
+    found: Found, folder: Path
+) -> None:
+    assert all("stopped" in one for one in found)
+    assert len(list((folder / "checkpoints").glob("step-*"))) == 1
+
+
+def test_a_process_alone_sends_nothing() -> None:
+    with join_workers({}) as workers:
+        assert (workers.rank, workers.count, workers.leads) == (0, 1, True)
+        tensor = torch.ones(2)
+        workers.sum([tensor])
+        workers.copy([tensor])
+        assert tensor.tolist() == [1, 1]
