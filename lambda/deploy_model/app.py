@@ -149,9 +149,10 @@ def _outcome(settings: Settings, observed: Observed, step: Plan, asked_for: str 
             raise EventError(
                 f"model_package_arn: not in the group {settings.model_package_group_name}"
             )
-        if package.approval_status == PENDING and arn != asked_for:
-            status, arn = "awaiting_approval", asked_for
-            message = f"version {package.version} awaits approval; {message}"
+        if package.approval_status == PENDING:
+            if arn != asked_for:
+                status, arn = "awaiting_approval", asked_for
+                message = f"version {package.version} awaits approval; {message}"
         elif package.approval_status != APPROVED:
             message = f"version {package.version} is {package.approval_status}; {message}"
     return Outcome(

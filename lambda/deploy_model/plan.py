@@ -148,7 +148,10 @@ def _nothing_approved(observed: Observed, rest: str, requests: tuple[Request, ..
     if pending is None:
         return Plan("nothing_approved", None, f"no version is approved; {rest}", requests)
     return Plan(
-        "awaiting_approval", pending.arn, f"version {pending.version} awaits; {rest}", requests
+        "awaiting_approval",
+        pending.arn,
+        f"version {pending.version} awaits approval; {rest}",
+        requests,
     )
 
 

@@ -43,6 +43,7 @@ def test_a_pending_package_is_left_alone(world: World, call: Call) -> None:
     outcome = call(world.packages[version].arn)
     assert outcome["status"] == "awaiting_approval"
     assert outcome["model_package_arn"] == world.packages[version].arn
+    assert outcome["message"] == "version 1 awaits approval; there is no endpoint"
     assert world.sent == []
 
 
