@@ -25,7 +25,7 @@ help:  ## this list
 
 .tools/%/ready: requirements/tools/%.lock
 	@python3 -m venv .tools/$*
-	@.tools/$*/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
+	@.tools/$*/bin/python -m pip --quiet --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
 	@touch $@
 
 setup: .venv/ready  ## make .venv from the lock files, once
