@@ -37,10 +37,13 @@ def test_the_limit_is_the_throttles() -> None:
 
 def test_the_limit_is_the_same_on_aws() -> None:
     template = (factory.ROOT / "lambda/template.yaml").read_text()
-    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
-        assert f"{limit}: !Ref RequestsPerSecond" in template
-    default = re.search(r"  RequestsPerSecond:\n    Type: Number\n    Default: (\d+)", template)
-    assert default and int(default[1]) == throttle.RATE_PER_S == throttle.BURST
+    for limit, parameter, ours in (
+        ("ThrottlingRateLimit", "RequestsPerSecond", throttle.RATE_PER_S),
+        ("ThrottlingBurstLimit", "BurstRequests", throttle.BURST),
+    ):
+        assert f"{limit}: !Ref {parameter}" in template
+        default = re.search(rf"  {parameter}:\n    Type: Number\n    Default: (\d+)", template)
+        assert default and int(default[1]) == ours
 
 
 def test_at_the_limit_every_request_is_answered(measured: Any) -> None:

@@ -195,7 +195,7 @@ def start_container(
     """Start a host's process behind the launcher, which ends it when its owner is gone."""
     # The SDK's scripts find Python on the path and call it unquoted.
     strict = str(container.link) == ML
-    python = Path(sys.prefix) if strict else container.link.with_name("python")
+    python = Path(sandbox.PYTHON) if strict else container.link.with_name("python")
     path = f"{python / 'bin'}{os.pathsep}{container.environment['PATH']}"
     environment = {**container.environment, "PATH": path}
 

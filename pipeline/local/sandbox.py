@@ -20,6 +20,7 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 KEPT_FLAGS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": 1024,
               "nodiratime": 2048, "relatime": 1 << 21}  # fmt: skip
 OPT, TEMPORARY = "/opt", "/tmp"  # noqa: S108 - hidden behind a folder of the job's own
+PYTHON = f"{OPT}/ml-python"  # the job's; its own path may have a space, which drivers do not quote
 WRITABLE = (f"{OPT}/ml", TEMPORARY, "/dev", "/proc")
 
 
@@ -47,6 +48,11 @@ def _enter() -> None:
     _mount("", "/", "", MS_REC | MS_PRIVATE)
 
 
+def _environment() -> str:
+    """The virtual environment; started without `site`, Python's own prefix is not it."""
+    return os.path.dirname(os.path.dirname(sys.executable))  # noqa: PTH120
+
+
 def _show_ml(folder: str) -> None:
     """Make `folder` /opt/ml; what else is in /opt stays visible."""
     kept = [(name, f"{OPT}/{name}") for name in os.listdir(OPT)] if os.path.isdir(OPT) else []  # noqa: PTH112, PTH208
@@ -58,6 +64,7 @@ def _show_ml(folder: str) -> None:
             continue
         os.mkdir(f"{OPT}/{name}")  # noqa: PTH102
         _mount(f"/proc/self/fd/{handle}", f"{OPT}/{name}", "", MS_BIND | MS_REC)
+    os.symlink(_environment(), PYTHON)  # noqa: PTH211
     os.mkdir(f"{OPT}/ml")  # noqa: PTH102
     _mount(f"/proc/self/fd/{source}", f"{OPT}/ml", "", MS_BIND | MS_REC)
 
@@ -95,7 +102,7 @@ def main(ml: str, hosts: str, command: list[str]) -> None:
         os.makedirs(temporary, exist_ok=True)  # noqa: PTH103
         handle = os.open(temporary, os.O_PATH)
         _show_ml(ml)
-        if not sys.prefix.startswith(f"{TEMPORARY}/"):
+        if not _environment().startswith(f"{TEMPORARY}/"):
             _mount(f"/proc/self/fd/{handle}", TEMPORARY, "", MS_BIND)
         _make_read_only()
         here = f"{OPT}/ml"

@@ -189,7 +189,12 @@ def aws(port: int, tmp_path: Path) -> Any:
 
     def run(*arguments: str) -> Any:
         done = subprocess.run(  # noqa: S603 - the pinned client
-            [AWS, *arguments], env=environment, capture_output=True, text=True, check=False
+            # by its Python: the script's first line cannot name one whose path has a space in it
+            [AWS.with_name("python"), AWS, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
