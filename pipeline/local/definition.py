@@ -28,14 +28,19 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def branches(step: Step) -> list[tuple[str, list[Step]]]:
+    """The branches of a condition, `IfSteps` and `ElseSteps`; none for another type of step."""
+    if step.get("Type") != "Condition":
+        return []
+    return [(name, step["Arguments"].get(name, [])) for name in ("IfSteps", "ElseSteps")]
+
+
 def every_step(steps: list[Step]) -> Iterator[Step]:
     """The steps and those in the branches of their conditions, depth first."""
     for step in steps:
         yield step
-        if step.get("Type") == "Condition":
-            arguments = step["Arguments"]
-            yield from every_step(arguments.get("IfSteps", []))
-            yield from every_step(arguments.get("ElseSteps", []))
+        for _, branch in branches(step):
+            yield from every_step(branch)
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -120,25 +125,21 @@ def own_parts(step: Step) -> Any:
 
 
 def dependencies(step: Step) -> set[str]:
-    """The steps that must have succeeded before this one, those of its branches included."""
-    needed: set[str] = set()
-    for inner in every_step([step]):
-        needed |= referenced_steps(own_parts(inner)) | set(inner.get("DependsOn", []))
-    return needed - {inner["Name"] for inner in every_step([step])}
+    """The steps that must have succeeded before this one; steps in its branches wait for theirs."""
+    return referenced_steps(own_parts(step)) | set(step.get("DependsOn", []))
 
 
 def _check_order(steps: list[Step]) -> None:
-    names = {step["Name"] for step in steps}
-    order = TopologicalSorter({step["Name"]: dependencies(step) & names for step in steps})
+    """Refuse a circle; a step in a branch comes after its condition, as in the SDK's own graph."""
+    needs = {step["Name"]: dependencies(step) for step in every_step(steps)}
+    for step in every_step(steps):
+        for inner in (inner for _, branch in branches(step) for inner in branch):
+            needs[inner["Name"]].add(step["Name"])
     try:
-        order.prepare()
+        TopologicalSorter(needs).prepare()
     except CycleError as error:
         circle = ", ".join(sorted(set(error.args[1])))
         raise invalid(f"steps depend on each other in a circle: {circle}") from error
-    for step in steps:
-        if step["Type"] == "Condition":
-            _check_order(step["Arguments"].get("IfSteps", []))
-            _check_order(step["Arguments"].get("ElseSteps", []))
 
 
 def parameter_values(definition: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def fail(name: str, message: Any = "no") -> dict[str, Any]:
 
 
 def condition(name: str, *conditions: Any, then: Any = ()) -> dict[str, Any]:
-    arguments = {"Conditions": conditions, "IfSteps": then, "ElseSteps": []}
+    arguments = {"Conditions": list(conditions), "IfSteps": then, "ElseSteps": []}
     return {"Name": name, "Type": "Condition", "Arguments": arguments}
 
 
@@ -43,6 +43,14 @@ def condition(name: str, *conditions: Any, then: Any = ()) -> dict[str, Any]:
             definition(fail("A", {"Get": "Steps.B.x"}), fail("B", {"Get": "Steps.A.x"})),
             "in a circle: A, B",
         ),
+        (definition({**fail("A"), "DependsOn": ["A"]}), "in a circle: A"),
+        (
+            definition(
+                {**condition("C", then=[fail("X")]), "DependsOn": ["A"]},
+                {**fail("A"), "DependsOn": ["X"]},
+            ),
+            "in a circle: A, C, X",
+        ),
     ],
 )
 def test_a_definition_is_refused_with_the_reason(text: str, message: str) -> None:
@@ -51,10 +59,10 @@ def test_a_definition_is_refused_with_the_reason(text: str, message: str) -> Non
     assert caught.value.code == "ValidationException"
 
 
-def test_a_condition_waits_for_what_its_branches_refer_to() -> None:
-    inner = fail("F", {"Get": "Steps.A.x"})
-    step = condition("C", then=[inner, {**fail("G"), "DependsOn": ["B"]}])
-    assert dependencies(step) == {"A", "B"}
+def test_a_condition_waits_for_its_own_references_not_for_those_of_its_branches() -> None:
+    compared = {"Type": "Equals", "LeftValue": {"Get": "Steps.A.x"}, "RightValue": 1}
+    step = condition("C", compared, then=[{**fail("G"), "DependsOn": ["B"]}])
+    assert dependencies({**step, "DependsOn": ["D"]}) == {"A", "D"}
 
 
 PARAMETERS = {

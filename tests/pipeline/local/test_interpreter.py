@@ -41,6 +41,19 @@ def test_a_branch_in_a_branch_is_taken_and_a_step_after_it_waits_for_it(box: Any
     assert set(box.steps(execution["PipelineExecutionArn"])) == {"Outer", "Inner", "Yes", "Last"}
 
 
+def test_a_step_of_a_branch_waits_for_one_outside_that_waits_for_the_branch(box: Any) -> None:
+    equal = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
+    last = {**lambda_step("Last", "echo", {}), "DependsOn": ["Outside"]}
+    chosen = condition("C", [equal], [lambda_step("First", "echo", {}), last])
+    outside = {**lambda_step("Outside", "echo", {}), "DependsOn": ["First"]}
+    execution = box.run({"Steps": [chosen, outside]})
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
+    steps = box.steps(execution["PipelineExecutionArn"])
+    assert sorted(steps, key=lambda name: steps[name]["StartTime"]) == [
+        "C", "First", "Outside", "Last",
+    ]  # fmt: skip
+
+
 def test_json_get_reads_an_s3_uri_that_is_joined(box: Any) -> None:
     box.put("report.json", json.dumps({"a": [{"b": 7}]}))
     uri = {"Std:Join": {"On": "/", "Values": ["s3://b", "report.json"]}}
