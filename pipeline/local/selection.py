@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.local.definition import Step, dependencies, every_step, invalid
+from pipeline.local.definition import Step, branches, dependencies, every_step, invalid
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -26,11 +26,13 @@ class Selection:
         unknown = self.runs - known.keys()
         if unknown:
             raise invalid(f"selected step {sorted(unknown)[0]} is not in the pipeline definition")
-        around = dict(_conditions_around(steps))
+        self.around = _conditions_around(steps)
         wanted, open_ = set(self.runs), list(self.runs)
         while open_:
             name = open_.pop()
-            for needed in {*dependencies(known[name]), *around.get(name, ())} - wanted:
+            condition, _ = self.around.get(name, (None, ""))
+            needs = dependencies(known[name]) | ({condition} if condition else set())
+            for needed in needs - wanted:
                 wanted.add(needed)
                 open_.append(needed)
         self.reuses = wanted - self.runs
@@ -40,14 +42,14 @@ class Selection:
         return name in self.runs or name in self.reuses
 
 
-def _conditions_around(steps: list[Step]) -> list[tuple[str, set[str]]]:
-    found = []
-    for step in every_step(steps):
-        if step["Type"] == "Condition":
-            arguments = step["Arguments"]
-            for branch in ("IfSteps", "ElseSteps"):
-                found += [(inner["Name"], {step["Name"]}) for inner in arguments.get(branch, [])]
-    return found
+def _conditions_around(steps: list[Step]) -> dict[str, tuple[str, str]]:
+    """The condition, and which of its branches, that each step in a branch is in."""
+    return {
+        inner["Name"]: (step["Name"], name)
+        for step in every_step(steps)
+        for name, branch in branches(step)
+        for inner in branch
+    }
 
 
 def selection(account: Account, execution: Document, steps: list[Step]) -> Selection | None:
@@ -66,7 +68,20 @@ def selection(account: Account, execution: Document, steps: list[Step]) -> Selec
                 f"step {name} is not selected and did not succeed in the reference execution "
                 f"{source.rpartition('/')[2]}: select it too"
             )
+        if document["StepType"] == "Condition":
+            _check_branch(chosen, name, document["Properties"]["Outcome"])
     return chosen
+
+
+def _check_branch(chosen: Selection, condition: str, outcome: str) -> None:
+    """Refuse a selected step in the branch that a condition, whose outcome is reused, leaves."""
+    untaken = "ElseSteps" if outcome == "True" else "IfSteps"
+    for name, place in chosen.around.items():
+        if place == (condition, untaken) and chosen.includes(name):
+            raise invalid(
+                f"step {name} is in the {untaken} of {condition}, which the reference execution "
+                f"{chosen.source.rpartition('/')[2]} did not take: select {condition} too"
+            )
 
 
 def _newest(account: Account, execution: Document) -> str:

@@ -175,6 +175,16 @@ def test_a_selection_that_cannot_run_is_refused(
         )
 
 
+def test_a_selected_step_in_a_branch_that_the_reference_did_not_take_is_refused(box: Any) -> None:
+    differs = {"Type": "Equals", "LeftValue": 1, "RightValue": 2}
+    inner = condition("Inner", [differs], [fail("X")])
+    box.run({"Steps": [condition("Outer", [differs], [fail("Y")], [inner])]})
+    with pytest.raises(ClientError, match="X is in the IfSteps of Inner, which the ref"):
+        box.client("sagemaker").start_pipeline_execution(
+            PipelineName="p", SelectiveExecutionConfig={"SelectedSteps": [{"StepName": "X"}]}
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
