@@ -1,8 +1,8 @@
 """Step caching: when a step need not run again, because one with the same key succeeded; and why.
 
 The key holds the attributes that SageMaker documents ("Default cache key attributes by pipeline
-step type") and, beyond them, a digest of what lies at the input URIs: a file changed in place is a
-miss here, though AWS would not see it. Outputs and instance types are not in the key.
+step type") and, beyond them, a digest of the objects that each input gives a job: a file changed in
+place is a miss here, though AWS would not see it. Outputs and instance types are not in the key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import ServiceError
+from pipeline.local.inputs import located
 from pipeline.local.objects import split_uri
 
 if TYPE_CHECKING:
@@ -84,27 +85,26 @@ def is_enabled(step: Document) -> bool:
 def cache_key(account: Account, step: Document, arguments: Document) -> Key:
     """The key of a step with its arguments evaluated."""
     attributes = {name: arguments.get(name) for name in KEY_ATTRIBUTES[step["Type"]]}
-    uris = sorted(_input_uris(step["Type"], arguments))
-    return Key(attributes, {uri: _content_digest(account, uri) for uri in uris})
+    sources = sorted(_sources(step["Type"], arguments), key=lambda source: str(source["S3Uri"]))
+    return Key(
+        attributes, {source["S3Uri"]: _content_digest(account, source) for source in sources}
+    )
 
 
-def _input_uris(kind: str, arguments: Document) -> list[str]:
+def _sources(kind: str, arguments: Document) -> list[Document]:
     if kind == "Processing":
-        return [item["S3Input"]["S3Uri"] for item in arguments.get("ProcessingInputs", [])]
+        return [item["S3Input"] for item in arguments.get("ProcessingInputs", [])]
     if kind == "Transform":
-        return [arguments["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]]
-    return [
-        item["DataSource"]["S3DataSource"]["S3Uri"] for item in arguments.get("InputDataConfig", [])
-    ]
+        return [arguments["TransformInput"]["DataSource"]["S3DataSource"]]
+    return [item["DataSource"]["S3DataSource"] for item in arguments.get("InputDataConfig", [])]
 
 
-def _content_digest(account: Account, uri: str) -> str:
+def _content_digest(account: Account, source: Document) -> str:
     digest = hashlib.sha256()
-    bucket, prefix = split_uri(uri)
-    for entry in account.objects.list(bucket, prefix):
+    for name, entry in located(account, source, f"input {source['S3Uri']}"):
         with entry.path.open("rb") as file:
             inner = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{entry.key[len(prefix) :]}\0{inner}\n".encode())
+        digest.update(f"{name}\0{inner}\n".encode())
     return digest.hexdigest()
 
 

@@ -38,14 +38,14 @@ def place(
 ) -> None:
     """Copy an input's objects into the folder of each host; `what` names it in an error."""
     try:
-        located = list(_located(account, source, what))
-        if not located:
+        found = list(located(account, source, what))
+        if not found:
             raise StepError(f"{what}: there is no object at {source['S3Uri']}")
         distribution = source.get("S3DataDistributionType", "FullyReplicated")
         for index, target in enumerate(targets):
             target.mkdir(parents=True, exist_ok=True)
             sharded = distribution == "ShardedByS3Key"
-            for name, entry in located[index :: len(targets)] if sharded else located:
+            for name, entry in found[index :: len(targets)] if sharded else found:
                 _copy(entry, target / name, compression)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise StepError(f"{what}: not readable as gzip: {error}") from error
@@ -64,17 +64,17 @@ def _copy(entry: Entry, path: Path, compression: str | None) -> None:
         shutil.copyfileobj(packed, file)
 
 
-def _located(account: Account, source: Document, what: str) -> Sequence[Located]:
-    """Each object of an input and the relative path it gets."""
+def located(account: Account, source: Document, what: str) -> Sequence[Located]:
+    """Each object of an input and the relative path it gets; `what` names it in an error."""
     if source.get("S3DataType", "S3Prefix") != "ManifestFile":
         return account.objects.locate(source["S3Uri"])
     bucket, key = split_uri(source["S3Uri"])
     text = account.objects.entry(bucket, key).path.read_text()
-    located: list[Located] = []
+    found: list[Located] = []
     for prefix, name in manifest(text, what):
         bucket, key = split_uri(f"{prefix}{name}")
-        located.append((name.lstrip("/"), account.objects.entry(bucket, key)))
-    return located
+        found.append((name.lstrip("/"), account.objects.entry(bucket, key)))
+    return found
 
 
 def manifest(text: str, what: str) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import StepError, StepStoppedError
+from pipeline.local.inputs import located
 from pipeline.local.model_server import Server, post, start_server
 from pipeline.local.objects import Entry, split_uri
 
@@ -31,14 +32,14 @@ def run_transform(account: Account, job: Document, stopped: Stopped) -> Document
 
     name = job["TransformJobName"]
     source = job["TransformInput"]["DataSource"]["S3DataSource"]
-    located = account.objects.locate(source["S3Uri"])
-    if not located:
+    found = located(account, source, "transform input")
+    if not found:
         raise StepError(f"transform input: there is no object at {source['S3Uri']}")
     log = account.log_file("/aws/sagemaker/TransformJobs", f"{name}/algo-1")
     folder = job_folder(account, name) / "algo-1"
     server = start_server(account, name, job["ModelName"], folder, log, job.get("Environment"))
     try:
-        for inside, entry in located:
+        for inside, entry in found:
             _transform(account, job, server, inside, entry, stopped)
     finally:
         server.stop()

@@ -81,6 +81,18 @@ def test_a_step_is_reused_until_its_input_changes(box: Any) -> None:
     assert "CacheHitResult" not in box.steps(third)["P"]
 
 
+def test_a_changed_file_that_a_manifest_lists_is_no_reuse(box: Any) -> None:
+    box.put("data/a.txt", "one")
+    uri = box.put("my.manifest", json.dumps([{"prefix": "s3://b/data/"}, "a.txt"]))
+    step = processing(box, "P", SCRIPT, "0.9", cached=True)
+    listed = {"S3Uri": uri, "S3DataType": "ManifestFile", "LocalPath": "/opt/ml/processing/input/m"}
+    step["Arguments"]["ProcessingInputs"].append({"InputName": "m", "S3Input": listed})
+    box.run({"Steps": [step]})
+    box.put("data/a.txt", "two")
+    second = box.run({"Steps": [step]})["PipelineExecutionArn"]
+    assert "CacheHitResult" not in box.steps(second)["P"]
+
+
 def test_a_reuse_needs_the_outputs_to_be_there_still(box: Any) -> None:
     step = processing(box, "P", SCRIPT, "0.9", cached=True)
     first = box.run({"Steps": [step]})["PipelineExecutionArn"].rpartition("/")[2]

@@ -208,8 +208,8 @@ def test_what_does_not_run_here_is_refused_before_the_run_by_name(
         )
 
 
-def test_a_transform_step_asks_the_model_line_by_line(box: Any) -> None:
-    box.put("in/a.txt", "one\ntwo\n")
+def transform_steps(box: Any, uri: str, **source: str) -> tuple[Any, Any]:
+    """A Model step, and a Transform step that asks the model about each line of an input."""
     model = {
         "Name": "M",
         "Type": "Model",
@@ -230,7 +230,7 @@ def test_a_transform_step_asks_the_model_line_by_line(box: Any) -> None:
             "ModelName": {"Get": "Steps.M.ModelName"},
             "BatchStrategy": "SingleRecord",
             "TransformInput": {
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in/"}},
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, **source}},
                 "ContentType": "text/plain",
                 "SplitType": "Line",
             },
@@ -238,11 +238,26 @@ def test_a_transform_step_asks_the_model_line_by_line(box: Any) -> None:
             "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
         },
     }
+    return model, transform
+
+
+def test_a_transform_step_asks_the_model_line_by_line(box: Any) -> None:
+    box.put("in/a.txt", "one\ntwo\n")
+    model, transform = transform_steps(box, "s3://b/in/")
     execution = box.run({"Steps": [model, transform]})
     assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
     assert box.get("answers/a.txt.out") == b"hi:one\n:red\nhi:two\n:red\n"
     assert box.client("sagemaker").list_transform_jobs()["TransformJobSummaries"]
     box.wait_until(lambda: not box.processes())
+
+
+def test_a_transform_step_sends_what_a_manifest_lists(box: Any) -> None:
+    box.put("in/a.txt", "one")
+    box.put("my.manifest", json.dumps([{"prefix": "s3://b/in/"}, "a.txt"]))
+    model, transform = transform_steps(box, "s3://b/my.manifest", S3DataType="ManifestFile")
+    execution = box.run({"Steps": [model, transform]})
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
+    assert box.get("answers/a.txt.out") == b"hi:one:red\n"
 
 
 def test_lines_are_batched_up_to_the_payloads_limit() -> None:
