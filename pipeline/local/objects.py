@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from urllib.parse import unquote
 from pipeline.local.errors import ServiceError
 
 CHUNK_BYTES = 1 << 20
+# A bucket's name is a folder's name as it stands. AWS asks for three characters at least.
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,25 @@ class ObjectStore:
         self.temporary = temporary
 
     def create_bucket(self, bucket: str) -> None:
-        (self.root / _part(bucket)).mkdir(parents=True, exist_ok=True)
+        self._folder(bucket).mkdir(parents=True, exist_ok=True)
 
     def buckets(self) -> list[Path]:
-        """The folder of every bucket."""
-        return sorted(self.root.iterdir()) if self.root.exists() else []
+        """The folder of every bucket; what else lies beside them is none."""
+        found = self.root.iterdir() if self.root.exists() else ()
+        return sorted(path for path in found if BUCKET.fullmatch(path.name) and path.is_dir())
+
+    def _folder(self, bucket: str) -> Path:
+        """A bucket's folder below the root, whether it exists or not."""
+        if not BUCKET.fullmatch(bucket):
+            raise ServiceError(
+                "InvalidBucketName",
+                f"The specified bucket is not valid: {bucket!r} (form: {BUCKET.pattern})",
+            )
+        return self.root / bucket
 
     def bucket(self, bucket: str) -> Path:
         """The folder of a bucket that exists."""
-        path = self.root / _part(bucket)
+        path = self._folder(bucket)
         if not path.is_dir():
             raise ServiceError(
                 "NoSuchBucket", f"The specified bucket does not exist: {bucket}", 404

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.local.errors import ServiceError
+from pipeline.local.housekeeping import usage
 from pipeline.local.objects import ObjectStore
 
 
@@ -150,3 +151,23 @@ def test_a_download_keeps_the_part_of_the_key_below_the_prefix(box: Any, tmp_pat
     assert (tmp_path / "one" / "train.txt").exists()
     with pytest.raises(ServiceError, match="not an S3 URI"):
         objects.download("file:///etc", tmp_path)
+
+
+@pytest.mark.parametrize("bucket", ["../outside", "..", ".", "/etc", "b/../../outside", ""])
+def test_a_bucket_name_that_would_leave_the_root_is_refused(tmp_path: Path, bucket: str) -> None:
+    store = ObjectStore(tmp_path / "s3", tmp_path / "tmp")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("x")
+    for attempt in (store.create_bucket, store.bucket, store.list):
+        with pytest.raises(ServiceError) as caught:
+            attempt(bucket)
+        assert caught.value.code == "InvalidBucketName"
+
+
+def test_a_stray_file_beside_the_buckets_is_not_a_bucket(box: Any, s3: Any) -> None:
+    (box.home / "s3" / ".DS_Store").write_text("x")
+    (box.home / "s3" / "notes").write_text("x")
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["b"]
+    assert ("s3://b/k", 1) not in usage(box.account)
+    s3.put_object(Bucket="b", Key="k", Body=b"x")
+    assert ("s3://b/k", 1) in usage(box.account)
