@@ -78,6 +78,8 @@ class HttpApi:
         """The whole answer to a request."""
         if not LOCAL_HOSTS.fullmatch(request.host):
             return Response("the local account answers this machine only", 403)
+        if _is_from_a_page(request):
+            return Response("the local account does not answer web pages", 403)
         service = service_of(request)
         try:
             operation, path_arguments = _router(service).match(request)
@@ -110,6 +112,11 @@ class HttpApi:
                 result.get("ContentLength", 0) if status == 200 else 0
             )
         return response
+
+
+def _is_from_a_page(request: Request) -> bool:
+    """Whether a browser says that some web page, and not its user, makes the request."""
+    return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
 
 
 def _arguments(

@@ -262,3 +262,21 @@ def test_the_aws_cli_approves_deploys_and_asks_a_version(
         "--content-type", "text/plain", str(answer))  # fmt: skip
     assert answer.read_text() == "hi:you:blue"
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
+
+
+def test_a_bucket_of_the_path_leads_nowhere_outside_the_account(box: Any, port: int) -> None:
+    (box.tmp / "outside").mkdir()
+    status, body = ask(port, "GET", "/%2Fetc/passwd")
+    assert (status, b"InvalidBucketName" in body, b"root:" in body) == (400, True, False)
+    for method, path in (("PUT", "/..%2F..%2Foutside/new.txt"), ("DELETE", "/..%2F..%2Foutside")):
+        assert ask(port, method, path)[0] == 400
+    assert list((box.tmp / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"},
+                {"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-origin"}]
+)  # fmt: skip
+def test_a_web_page_is_not_answered(box: Any, port: int, headers: dict[str, str]) -> None:
+    assert ask(port, "PUT", "/from-a-page", **headers)[0] == 403
+    assert box.account.objects.buckets() == []
