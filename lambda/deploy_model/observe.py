@@ -68,15 +68,15 @@ def _endpoint(clients: Clients, settings: Settings) -> Endpoint | None:
         return None
     status, config_name = answer["EndpointStatus"], answer["EndpointConfigName"]
     variant = _variant(sagemaker, config_name)
-    on_machines = "InstanceType" in variant
+    instance_type = variant.get("InstanceType", "")
     return Endpoint(
         status=status,
         config_name=config_name,
         last_modified_at=answer["LastModifiedTime"],
         failure_reason=answer.get("FailureReason") or None,
         served_package_arn=_package_arn(sagemaker, variant),
-        on_machines=on_machines,
-        scaling=_scaling(clients, settings) if on_machines else None,
+        instance_type=instance_type,
+        scaling=_scaling(clients, settings) if instance_type else None,
         is_recorded=status != "InService" or _is_recorded(clients, settings, config_name),
     )
 

@@ -54,11 +54,16 @@ class Endpoint:
     failure_reason: str | None = None
     served_package_arn: str | None = None
     """Package behind the config in service; None where that config or its model is gone."""
-    on_machines: bool = False
+    instance_type: str = ""
+    """Machine of the variant in service; empty for a serverless one."""
     scaling: Scaling | None = None
     """How its machines are scaled; None where they are not, or where it has none."""
     is_recorded: bool = True
     """Whether the history has the config in service."""
+
+    @property
+    def on_machines(self) -> bool:
+        return bool(self.instance_type)
 
     @property
     def is_in_flight(self) -> bool:

@@ -96,9 +96,9 @@ def _bring_into_service(
         return _replace_broken(settings, observed, rollout, now)
     if _was_tried(rollout, observed, endpoint):
         return refuse(observed, rollout, endpoint.failure_reason or "no reason is known", now)
-    if settings.on_machines and not endpoint.on_machines:
-        return _replace_serverless(settings, rollout)
-    return _update(settings, observed, rollout)
+    if endpoint.on_machines and not settings.on_machines:
+        return _replace_machines(settings, endpoint, rollout)
+    return _update(settings, observed, endpoint, rollout)
 
 
 def _refuse_unguarded(observed: Observed, desired: ModelPackage) -> Plan:
@@ -165,15 +165,17 @@ def _create(observed: Observed, rollout: Rollout) -> Plan:
     )
 
 
-def _update(settings: Settings, observed: Observed, rollout: Rollout) -> Plan:
-    # a variant that loses its machines must be out of autoscaling's hands before
-    scaled = observed.endpoint is not None and observed.endpoint.scaling is not None
-    stop = (stop_scaling(settings),) if scaled and not settings.on_machines else ()
+def _update(settings: Settings, observed: Observed, endpoint: Endpoint, rollout: Rollout) -> Plan:
+    # the machines of a variant cannot be of another type while they are scaled:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling.html
+    changes_type = endpoint.instance_type != settings.instance_type
+    stop = (stop_scaling(settings),) if endpoint.scaling and changes_type else ()
+    update = rollout.update_endpoint(from_serverless=not endpoint.on_machines)
     return Plan(
         "deploying",
         rollout.package.arn,
         f"updating the endpoint to version {rollout.package.version}",
-        (*_missing(observed, rollout), *stop, rollout.update_endpoint()),
+        (*_missing(observed, rollout), *stop, update),
         rollout,
     )
 
@@ -203,17 +205,17 @@ def _replace_broken(
     )
 
 
-def _replace_serverless(settings: Settings, rollout: Rollout) -> Plan:
-    """SageMaker exchanges machines for serverless, but not the other way round.
+def _replace_machines(settings: Settings, endpoint: Endpoint, rollout: Rollout) -> Plan:
+    """SageMaker moves a serverless endpoint to machines, but not the other way round.
 
-    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-create.html
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
     """
     return Plan(
         "deploying",
         rollout.package.arn,
-        "a serverless endpoint cannot be moved to machines: deleting it to create it anew, some "
+        "an endpoint on machines cannot be made serverless: deleting it to create it anew, some "
         "minutes without service",
-        (delete_endpoint(settings),),
+        _delete(settings, endpoint),
         rollout,
     )
 
@@ -254,12 +256,13 @@ def _keep(
     settings: Settings, observed: Observed, endpoint: Endpoint, desired: ModelPackage
 ) -> Plan:
     requests = list(_prune(observed, endpoint))
-    if settings.on_machines and endpoint.scaling != wanted_scaling(settings):
-        requests += scale(settings)
     if not endpoint.is_recorded:
         since = endpoint.last_modified_at.isoformat()
         facts = {"outcome": "served", "version": desired.version, "at": since}
         requests.append(record(settings, endpoint.config_name, facts))
+    # last: where it is refused, what came into service is in the history all the same
+    if settings.on_machines and endpoint.scaling != wanted_scaling(settings):
+        requests += scale(settings)
     return Plan(
         "in_service", desired.arn, f"version {desired.version} is in service", tuple(requests)
     )

@@ -99,12 +99,13 @@ class Rollout:
             },
         )
 
-    def update_endpoint(self) -> Request:
+    def update_endpoint(self, *, from_serverless: bool = False) -> Request:
+        """An update; one away from serverless cannot be rolled back, so nothing guards it."""
         parameters: dict[str, Any] = {
             "EndpointName": self.settings.endpoint_name,
             "EndpointConfigName": self.config_name,
         }
-        if self.settings.on_machines:
+        if self.settings.on_machines and not from_serverless:
             parameters["DeploymentConfig"] = deployment(self.settings)
         return Request("sagemaker", "UpdateEndpoint", parameters)
 
@@ -113,7 +114,7 @@ class Rollout:
         return Request("sagemaker", "CreateModel", parameters)
 
     def _model_parameters(self, package: ModelPackage) -> dict[str, Any]:
-        return {
+        parameters: dict[str, Any] = {
             "PrimaryContainer": {
                 "ModelPackageName": package.arn,
                 # what the predictions say they came from; the rest of the container's
@@ -121,9 +122,12 @@ class Rollout:
                 "Environment": {"MODEL_VERSION": str(package.version)},
             },
             "ExecutionRoleArn": self.settings.execution_role_arn,
-            # the model reads its artifact and nothing else
-            "EnableNetworkIsolation": True,
         }
+        # the model reads its artifact and nothing else; a serverless endpoint refuses isolation:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+        if self.settings.on_machines:
+            parameters["EnableNetworkIsolation"] = True
+        return parameters
 
     def _tags(self) -> list[dict[str, str]]:
         return [

@@ -156,24 +156,57 @@ def test_machines_follow_the_traffic_once_they_serve(world: World) -> None:
     assert world.changes() == ["RegisterScalableTarget", "PutScalingPolicy"]
 
 
-def test_moving_to_serverless_stops_the_scaling_first(world: World) -> None:
+def test_what_came_into_service_is_recorded_though_scaling_is_refused(world: World) -> None:
+    def refuse(operation: str) -> None:
+        if operation == "RegisterScalableTarget":
+            raise PermissionError(operation)
+
+    world.interfere = refuse
+    with pytest.raises(PermissionError):
+        serve(world)
+    assert any("/history/" in key for key in world.objects)
+
+
+def test_machines_of_another_type_are_out_of_autoscalings_hands_meanwhile(world: World) -> None:
     version = serve(world)
-    wake(world, SERVERLESS)
+    larger = replace(MACHINES, instance_type="ml.c5.xlarge")
+    wake(world, larger)
     operations = world.changes()
     assert operations.index("DeregisterScalableTarget") < operations.index("UpdateEndpoint")
     world.settle()
+    wake(world, larger)
+    assert world.served() == version
+    assert world.scaling is not None
+
+
+def test_a_new_version_on_the_same_machines_stays_in_autoscalings_hands(world: World) -> None:
+    serve(world)
+    world.register("Approved")
+    wake(world)
+    assert "UpdateEndpoint" in world.changes()
+    assert "DeregisterScalableTarget" not in world.changes()
+
+
+def test_moving_to_serverless_makes_the_endpoint_anew(world: World) -> None:
+    version = serve(world)
+    wake(world, SERVERLESS)
+    assert world.changes() == ["DeregisterScalableTarget", "DeleteEndpoint"]
+    for _ in range(3):
+        world.settle()
+        wake(world, SERVERLESS)
     assert wake(world, SERVERLESS)["status"] == "in_service"
     assert (world.served(), world.scaling) == (version, None)
 
 
-def test_moving_to_machines_makes_the_endpoint_anew(world: World) -> None:
+def test_moving_to_machines_updates_the_endpoint(world: World) -> None:
     version = serve(world, SERVERLESS)
-    outcome = wake(world)
-    assert "some minutes without service" in outcome["message"] or world.in_flight()
-    for _ in range(3):
-        world.settle()
-        wake(world)
+    wake(world)
+    # SageMaker does not roll back to serverless
+    assert "DeploymentConfig" not in sent(world, "UpdateEndpoint")
+    world.settle()
+    wake(world)
     assert world.served() == version
+    assert "DeleteEndpoint" not in world.changes()
     assert world.endpoint is not None
     variant = world.configs[world.endpoint.config]["ProductionVariants"][0]
     assert variant["InstanceType"] == "ml.m5.large"

@@ -126,8 +126,17 @@ def test_other_settings_give_another_model_so_that_it_is_rolled_out(
     assert not other.is_served_by(first.config_name)
 
 
-def test_a_model_is_cut_off_from_the_network_tagged_and_knows_its_version() -> None:
+def test_a_model_is_cut_off_from_the_network_only_where_its_endpoint_may_be() -> None:
+    serverless = a_rollout()
+    settings = replace(
+        serverless.settings, endpoint_mode="RealTime", rollback_alarm_names=("errors",)
+    )
+    on_machines = replace(serverless, settings=settings)
+    assert "EnableNetworkIsolation" not in serverless.create_models()[0].parameters
+    assert on_machines.create_models()[0].parameters["EnableNetworkIsolation"] is True
+
+
+def test_a_model_is_tagged_and_knows_its_version() -> None:
     parameters = a_rollout(version=7).create_models()[0].parameters
-    assert parameters["EnableNetworkIsolation"] is True
     assert parameters["PrimaryContainer"]["Environment"] == {"MODEL_VERSION": "7"}
     assert {"Key": "sagemaker:project-name", "Value": "sentiment"} in parameters["Tags"]

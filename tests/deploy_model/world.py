@@ -264,7 +264,10 @@ class World:
     def _CreateEndpointConfig(self, EndpointConfigName: str, **parameters: Any) -> Answer:
         if EndpointConfigName in self.configs:
             raise Refused("Cannot create already existing endpoint configuration.")
-        self._DescribeModel(parameters["ProductionVariants"][0]["ModelName"])
+        variant = parameters["ProductionVariants"][0]
+        model = self._DescribeModel(variant["ModelName"])
+        if "ServerlessConfig" in variant and model.get("EnableNetworkIsolation"):
+            raise Refused("Network isolation is not supported for serverless endpoints.")
         self.configs[EndpointConfigName] = {"CreationTime": self.tick(), **parameters}
         return {"EndpointConfigArn": f"{ARN}:endpoint-config/{EndpointConfigName}"}
 
@@ -317,9 +320,11 @@ class World:
             raise Refused("Cannot update in-progress endpoint.")
         before = self.configs[self.endpoint.config]["ProductionVariants"][0]
         after = self.configs[EndpointConfigName]["ProductionVariants"][0]
-        if "ServerlessConfig" in before and "ServerlessConfig" not in after:
-            raise Refused("A serverless endpoint cannot be moved to machines.")
-        if "ServerlessConfig" in after and self.scaling is not None:
+        if "ServerlessConfig" in after and "ServerlessConfig" not in before:
+            raise Refused("An endpoint on machines cannot be made serverless.")
+        if "ServerlessConfig" in before and DeploymentConfig is not None:
+            raise Refused("There is no rolling back to serverless.")
+        if before.get("InstanceType") != after.get("InstanceType") and self.scaling is not None:
             raise Refused("The variant is still scaled.")
         self.updates += 1
         self.endpoint.status = "Updating"
