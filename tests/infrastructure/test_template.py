@@ -65,6 +65,23 @@ def test_every_role_is_taken_by_one_service_for_this_account_alone(role: str) ->
     }
 
 
+def test_the_deploy_function_may_do_what_scaling_asks_its_caller_for() -> None:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+    assert role_actions("DeployRole") >= {
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        "cloudwatch:PutMetricAlarm",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:DeleteAlarms",
+    }
+
+
+def test_a_missing_object_is_told_from_a_forbidden_one_by_the_deploy_function() -> None:
+    # GetObject is answered 404 only to those who may list the bucket, and it sends no s3:prefix
+    listing = [s for s in role_statements("DeployRole") if "s3:ListBucket" in listed(s["Action"])]
+    assert listing
+    assert not [statement for statement in listing if "Condition" in statement]
+
+
 def test_a_role_is_passed_to_sagemaker_alone_and_by_name() -> None:
     passing = {
         role: statement

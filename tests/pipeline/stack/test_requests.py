@@ -115,6 +115,12 @@ def test_a_reviewer_may_change_versions_and_nothing_else() -> None:
     assert not [one for one in policy["Statement"] if one["Resource"] == "*"]
 
 
+def test_a_reviewer_is_told_a_missing_report_from_a_forbidden_one() -> None:
+    policy = policies.reviewer(Settings(target="aws").account("123456789012"))
+    (listing,) = [one for one in policy["Statement"] if one["Action"] == "s3:ListBucket"]
+    assert "Condition" not in listing
+
+
 def test_an_engineer_is_bound_to_the_stack_by_name() -> None:
     account = Settings(target="aws").account("123456789012")
     policy = policies.engineer(account)
