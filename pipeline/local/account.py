@@ -12,13 +12,14 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.local.errors import LocalAccountError, ServiceError
+from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
 from pipeline.local.objects import ObjectStore, write_atomically
 from pipeline.local.shapes import shaped
 from pipeline.local.store import Document, Store
@@ -31,6 +32,8 @@ REGION = "us-east-1"
 
 Answer = Callable[["Account", Document], Document]
 ANSWERS: dict[str, Answer] = {}
+READ_TIMEOUT_S: ContextVar[float] = ContextVar("READ_TIMEOUT_S", default=60.0)
+"""How long the client that asks now waits for its answer."""
 
 
 def answers(*operations: str) -> Callable[[Answer], Answer]:
@@ -167,17 +170,23 @@ class Account:
 
     def _answer(self, model: Any, params: Any, **_: Any) -> tuple[Any, Document]:
         from botocore.awsrequest import AWSResponse
+        from botocore.exceptions import ReadTimeoutError
 
         operation = f"{model.service_model.service_name}:{model.name}"
         request_id = str(uuid.uuid4())
         status = 200
         headers: Any = {"x-amzn-requestid": request_id}
+        waits = READ_TIMEOUT_S.set(params["context"]["client_config"].read_timeout)
         try:
             answer = self.call(operation, params["context"]["local_arguments"])
             parsed = shaped(answer, model.output_shape)
+        except AnswerTimeout as error:
+            raise ReadTimeoutError(endpoint_url=params["url"]) from error
         except ServiceError as error:
             status = error.status
             parsed = {"Error": {"Code": error.code, "Message": error.message}}
+        finally:
+            READ_TIMEOUT_S.reset(waits)
         parsed["ResponseMetadata"] = {
             "RequestId": request_id,
             "HTTPStatusCode": status,

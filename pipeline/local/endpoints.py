@@ -3,8 +3,9 @@
 `python -m pipeline.local.endpoints HOME NAME` is the supervisor. It brings the endpoint from the
 configuration it serves to the one that is wanted: start the new server beside the old, wait for
 `/ping`, switch, stop the old. A new one that never becomes healthy is rolled back, as on AWS. It
-restarts a server that dies, and ends, server and all, after a time without requests; the next
-request starts it again. So an endpoint's state survives the end of every process.
+replaces a server that dies or no longer answers `/ping`, and ends, server and all, after a time
+without requests; the next request starts it again. So an endpoint's state survives the end of
+every process.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.local.errors import LocalAccountError, ServiceError
-from pipeline.local.model_server import HEALTHY_WITHIN_S, Server, post, start_server
+from pipeline.local.account import READ_TIMEOUT_S
+from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
+from pipeline.local.model_server import (
+    HEALTHY_WITHIN_S,
+    INVOKE_TIMEOUT_S,
+    Server,
+    post,
+    start_server,
+)
 from pipeline.local.processes import release_inherited_lock, spawn
 
 if TYPE_CHECKING:
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 IDLE_S = float(os.environ.get("LOCAL_ACCOUNT_IDLE_S", "600"))
 POLL_S = 0.1
+PING_EVERY_S = float(os.environ.get("LOCAL_ACCOUNT_PING_S", "1"))
+MISSED_PINGS = 3  # one after the other; then the server is replaced
 MAX_WAITING = 8  # requests of one process that wait for a server
 _PLACES = threading.BoundedSemaphore(MAX_WAITING)
 UNFINISHED = ("Creating", "Updating")
@@ -65,22 +75,27 @@ def invoke(
 
     While there is no server some requests wait for it, and more are refused at once, as by a
     serverless endpoint that wakes up. A request that a dying server dropped is sent once more,
-    and only once: it may be what it died of.
+    and only once: it may be what it died of. Raises AnswerTimeout when the answer takes longer
+    than the client waits.
     """
     headers = {"Content-Type": content_type, "Accept": accept}
-    deadline = time.monotonic() + HEALTHY_WITHIN_S
+    timeout_s = min(READ_TIMEOUT_S.get(), INVOKE_TIMEOUT_S)
+    started = time.monotonic()
     dropped = waits = False
     with ExitStack() as place:
         while True:
             try:
-                answered = _ask(account, name, body, headers)
+                left_s = timeout_s - (time.monotonic() - started)
+                if left_s <= 0:
+                    raise AnswerTimeout(name)
+                answered = _ask(account, name, body, headers, left_s)
             except (ConnectionError, http.client.HTTPException) as error:
                 if dropped:
                     raise _no_answer(error) from error
                 answered, dropped = None, True
             if answered is not None:
                 break
-            if time.monotonic() > deadline:
+            if time.monotonic() - started > HEALTHY_WITHIN_S:
                 message = f"Endpoint {name} did not become ready"
                 raise ServiceError("ServiceUnavailable", message, 503)
             if not waits:
@@ -101,7 +116,7 @@ def invoke(
 
 
 def _ask(
-    account: Account, name: str, body: bytes, headers: dict[str, str]
+    account: Account, name: str, body: bytes, headers: dict[str, str], timeout_s: float
 ) -> tuple[int, bytes, str] | None:
     """Status, body and content type; None while no server listens.
 
@@ -113,11 +128,11 @@ def _ask(
     if not endpoint.get("Port"):
         return None
     try:
-        return post(endpoint["Port"], body, headers)
+        return post(endpoint["Port"], body, headers, timeout_s)
     except ConnectionRefusedError:
         return None  # the server is gone; the supervisor brings it back
     except TimeoutError as error:
-        raise _no_answer(error) from error
+        raise AnswerTimeout(name) from error
 
 
 def _no_answer(error: Exception) -> ServiceError:
@@ -151,6 +166,8 @@ class Supervisor:
         self.name = name
         self.server: Server | None = None
         self.failures = 0
+        self.missed_pings = 0
+        self.pinged_at = time.monotonic()
 
     def start_server(self, config_name: str) -> Server:
         """Start a server for a configuration and wait until it is healthy."""
@@ -171,7 +188,7 @@ class Supervisor:
             self._roll_back(wanted, str(error))
             return
         old, self.server = self.server, new
-        self.failures = 0
+        self.failures = self.missed_pings = 0
         self._settle(wanted, {"EndpointConfigName": wanted, "EndpointStatus": "InService",
                               "Port": new.port, "FailureReason": None})  # fmt: skip
         if old:
@@ -245,6 +262,13 @@ class Supervisor:
         mark = _folder(self.account, self.name) / "last-request"
         return not mark.exists() or time.time() - mark.stat().st_mtime > IDLE_S
 
+    def _is_hung(self) -> bool:
+        """The server has left several pings in a row unanswered; it is asked now and then."""
+        if self.server and time.monotonic() - self.pinged_at > PING_EVERY_S:
+            self.missed_pings = 0 if self.server.is_healthy() else self.missed_pings + 1
+            self.pinged_at = time.monotonic()
+        return self.missed_pings >= MISSED_PINGS
+
     def run(self) -> None:
         """Supervise until the endpoint or its home is deleted, it fails for good, or is idle."""
         _touch(self.account, self.name)
@@ -259,7 +283,7 @@ class Supervisor:
                 if endpoint["EndpointStatus"] == "Failed" or self.failures > 3:
                     return
                 serving = self.server.config if self.server else None
-                if serving != endpoint["WantedConfigName"]:
+                if serving != endpoint["WantedConfigName"] or self._is_hung():
                     self.converge(endpoint)
                 elif self._is_idle():
                     return

@@ -20,6 +20,13 @@ class ServiceError(LocalAccountError):
         self.status = status
 
 
+class AnswerTimeout(ServiceError):
+    """A model's server took longer than the client waits: the client's ReadTimeoutError."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__("ModelError", f"Endpoint {endpoint} did not answer in time", 424)
+
+
 class ExpressionError(LocalAccountError):
     """A pipeline expression that cannot be evaluated; the message names it."""
 

@@ -70,9 +70,11 @@ def unpack(archive: Path, target: Path) -> None:
                 shutil.copyfileobj(source, file)
 
 
-def post(port: int, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str]:
+def post(
+    port: int, body: bytes, headers: dict[str, str], timeout_s: float = INVOKE_TIMEOUT_S
+) -> tuple[int, bytes, str]:
     """Send a request to `/invocations`: status, body and content type of the answer."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=INVOKE_TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     try:
         connection.request("POST", "/invocations", body, headers)
         response = connection.getresponse()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from pipeline.local.endpoints import MAX_WAITING
 from pipeline.local.errors import LocalAccountError
@@ -95,6 +96,33 @@ def test_a_server_that_dies_is_started_again(box: Any) -> None:
     for pid in set(box.processes()) - supervisors:
         os.kill(pid, signal.SIGKILL)
     assert box.invoke("e", b"x") == b"one:x:blue"
+
+
+def test_a_server_that_hangs_keeps_nobody_longer_than_he_waits_and_is_replaced(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_ACCOUNT_PING_S", "0.1")
+    create(box, "one")
+    (server,) = [
+        pid
+        for pid in box.processes()
+        if b"server.py" in (command := Path(f"/proc/{pid}/cmdline").read_bytes())
+        and b"launch.py" not in command
+    ]
+    os.kill(server, signal.SIGSTOP)
+    config = Config(read_timeout=1, retries={"total_max_attempts": 1})
+    client = box.session.client("sagemaker-runtime", config=config)
+    with pytest.raises(ReadTimeoutError):
+        client.invoke_endpoint(EndpointName="e", Body=b"x")
+
+    def answer() -> bytes | None:
+        try:
+            text: bytes = client.invoke_endpoint(EndpointName="e", Body=b"x")["Body"].read()
+        except ReadTimeoutError:
+            return None
+        return text
+
+    assert box.wait_until(answer) == b"one:x:blue"
 
 
 def test_an_update_whose_supervisor_was_killed_is_finished_later(box: Any) -> None:
