@@ -24,6 +24,7 @@ from inference.hooks import Hooks
 
 CONTENT_TYPES = ("application/json", "application/jsonlines", "text/plain")
 MAX_BODY_BYTES = 6 << 20  # what SageMaker lets through to a real-time endpoint
+BODY_WITHIN_S = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._=-]{1,64}")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -49,11 +50,13 @@ class Service:
         *,
         model_version: str = "unknown",
         max_body_bytes: int = MAX_BODY_BYTES,
+        body_within_s: float = BODY_WITHIN_S,
         failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
         self._model_version = model_version
         self._max_body_bytes = max_body_bytes
+        self._body_within_s = body_within_s
         self._failed = failed
         self._loaded: tuple[Hooks, Any] | None = None
         # a core a request (see server.py): side by side, never waiting for each other
@@ -127,7 +130,11 @@ class Service:
             message = f"content type must be one of: {', '.join(CONTENT_TYPES)}"
             raise Refusal(415, "unsupported_media_type", message)
         accept = _accepted(request.headers.get("accept", ""))
-        body = await self._body(request)
+        try:
+            body = await asyncio.wait_for(self._body(request), self._body_within_s)
+        except TimeoutError as error:
+            message = "the body did not come in time"
+            raise Refusal(408, "request_timeout", message) from error
         details["size_bytes"] = len(body)
         work = partial(_predict, hooks, model, body, content_type, accept)
         loop = asyncio.get_running_loop()
@@ -186,7 +193,7 @@ def _request_id(request: Request) -> str:
 
 
 def _error(refusal: Refusal) -> Response:
-    headers = {"retry-after": "1"} if refusal.status == 503 else None
+    headers = {503: {"retry-after": "1"}, 408: {"connection": "close"}}.get(refusal.status)
     content = {"code": refusal.code, "message": refusal.message}
     return JSONResponse(content, status_code=refusal.status, headers=headers)
 

@@ -35,6 +35,10 @@ class MethodNotAllowed(ApiError):
     status, code = 405, "method_not_allowed"
 
 
+class RequestTimeout(ApiError):
+    status, code = 408, "request_timeout"
+
+
 class BodyTooLarge(ApiError):
     status, code = 413, "body_too_large"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from predict_api.app import handler
 from predict_api.clients import settings
-from predict_api.errors import SettingsError, TooManyRequests
+from predict_api.errors import ApiError, RequestTimeout, SettingsError, TooManyRequests
 from predict_api.logs import logger
 from predict_api.replies import error_reply
 from predict_api.throttle import Throttle
@@ -34,14 +34,16 @@ Handler = Callable[[Mapping[str, Any], Any], Mapping[str, Any]]
 MAX_PAYLOAD_BYTES = 10 * 1024 * 1024
 THREADS = 32
 MAX_IN_FLIGHT = 64
+BODY_WITHIN_S = 10.0
 
 
 class Gateway:
     """An ASGI application that stands where API Gateway stands.
 
     More than `max_in_flight` requests at a time, or more a second than `throttle` lets in, are
-    refused with 429, as on AWS by the function's concurrency and the stage's throttle; of a body no
-    more than `kept_bytes` is held in memory.
+    refused with 429, as on AWS by the function's concurrency and the stage's throttle. Of a body no
+    more than `kept_bytes` is held in memory, and one that is not there within `body_within_s` is
+    refused with 408; it takes nobody's place meanwhile.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Gateway:
         max_in_flight: int = MAX_IN_FLIGHT,
         threads: int = THREADS,
         throttle: Throttle | None = None,
+        body_within_s: float = BODY_WITHIN_S,
     ) -> None:
         self._handler = handler
         self._kept_bytes = kept_bytes
         self._max_in_flight = max_in_flight
         self._throttle = throttle or Throttle()
+        self._body_within_s = body_within_s
         self._in_flight = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict-api")
 
@@ -63,25 +67,29 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            if self._in_flight >= self._max_in_flight or not self._throttle.take():
-                await _respond(send, _refuse())
+            if not self._throttle.take():
+                await _respond(send, _refuse(_too_many()))
                 return
-            self._in_flight += 1
             try:
-                await self._answer(scope, receive, send)
-            finally:
-                self._in_flight -= 1
+                reading = _read(receive, self._kept_bytes() + 1)
+                body = await asyncio.wait_for(reading, self._body_within_s)
+            except TimeoutError:
+                message = "the body did not come in time"
+                await _respond(send, _refuse(RequestTimeout(message, Connection="close")))
+                return
+            if body is not None:  # else the caller has gone
+                await _respond(send, await self._answer(to_event(scope, body)))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read(receive, self._kept_bytes() + 1)
-        if body is None:  # the caller has gone
-            return
-        event = to_event(scope, body)
+    async def _answer(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._in_flight >= self._max_in_flight:
+            return _refuse(_too_many())
         context = SimpleNamespace(aws_request_id=event["requestContext"]["requestId"])
         loop = asyncio.get_running_loop()
-        await _respond(
-            send, await loop.run_in_executor(self._threads, self._handler, event, context)
-        )
+        self._in_flight += 1
+        try:
+            return await loop.run_in_executor(self._threads, self._handler, event, context)
+        finally:
+            self._in_flight -= 1
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -169,14 +177,14 @@ async def _respond(send: Send, answer: Mapping[str, Any]) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _refuse() -> dict[str, Any]:
+def _too_many() -> TooManyRequests:
+    return TooManyRequests("too many at once; please wait", Retry_After="1")
+
+
+def _refuse(error: ApiError) -> dict[str, Any]:
     request_id = uuid.uuid4().hex
-    reply = error_reply(
-        TooManyRequests("too many at once; please wait", Retry_After="1"), request_id
-    )
-    logger.info(
-        "answered", request_id=request_id, status=reply.status_code, code="too_many_requests"
-    )
+    reply = error_reply(error, request_id)
+    logger.info("answered", request_id=request_id, status=reply.status_code, code=error.code)
     return {"statusCode": reply.status_code, "headers": reply.headers, "body": reply.body}
 
 

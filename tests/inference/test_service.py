@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 import threading
@@ -108,6 +109,28 @@ def test_without_a_content_type_a_body_is_json() -> None:
         output_fn=lambda prediction, accept: (prediction, accept),
     )
     assert ask(service(hooks)).body == b"application/json"
+
+
+def test_a_body_that_does_not_come_is_waited_for_no_longer_than_allowed() -> None:
+    async def run() -> list[Any]:
+        slow = service(body_within_s=0.05)
+        await slow._become_ready()
+        sent: list[Any] = []
+
+        async def nothing() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "query_string": b"",
+                 "headers": [(b"content-type", b"text/plain")]}  # fmt: skip
+        await slow.app(scope, nothing, send)
+        return sent
+
+    start, *_ = asyncio.run(run())
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
 
 
 def test_a_body_over_the_limit_is_refused_while_it_is_read() -> None:

@@ -177,6 +177,29 @@ def test_too_many_at_once_are_told_to_come_back_and_the_others_are_answered() ->
     assert statuses == [429] * 5 + [200] * 2
 
 
+def test_who_does_not_send_a_body_takes_no_place_and_is_told_so() -> None:
+    gateway = a_gateway(max_in_flight=1, body_within_s=0.2)
+    statuses: list[int] = []
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            assert (b"connection", b"close") in message["headers"]
+
+    async def run() -> None:
+        idle = [asyncio.create_task(gateway(a_scope(), nothing, send)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await _one(gateway, statuses)
+        assert statuses == [200]
+        await asyncio.gather(*idle)
+
+    asyncio.run(run())
+    assert statuses == [200, 408, 408, 408]
+
+
 def test_more_a_second_than_the_throttle_lets_in_are_told_to_come_back() -> None:
     gateway = a_gateway(throttle=Throttle(rate_per_s=1e-6, burst=2))
     statuses: list[int] = []
