@@ -151,24 +151,32 @@ class Registry:
                 f"(sentiment registry approve {number} --reason '…')"
             )
         self._note(version, notes.pin(version.metadata, version.changed, datetime.now(UTC)))
+        # the others' only now: whichever is looked at in between, one of them is pinned
+        self._unpin([one for one in self.versions() if one.pinned_at and one.number != number])
         return self._describe(version.arn)
 
     def unpin(self) -> list[Version]:
         """Let the version approved last be served again; those that were pinned."""
         pinned = [version for version in self.versions() if version.pinned_at]
-        for version in pinned:
-            now = datetime.now(UTC)
-            properties = notes.touch(version.metadata, version.changed, now)
-            self._note(version, properties, CustomerMetadataPropertiesToRemove=[notes.PINNED_AT])
+        self._unpin(pinned)
         return pinned
 
     def wanted(self, without: int | None = None) -> Version | None:
-        """The version that the deploy function serves, or would serve without that one."""
+        """The version that the deploy function is to serve, or would be without that one.
+
+        One that did not come into service is not passed over: nothing is served in its place.
+        """
         approved = [
             one for one in self.versions() if one.status == APPROVED and one.number != without
         ]
         rank = {one.number: (one.pinned_at, one.approved_at, one.number) for one in approved}
         return max(approved, key=lambda one: rank[one.number], default=None)
+
+    def _unpin(self, pinned: list[Version]) -> None:
+        for version in pinned:
+            now = datetime.now(UTC)
+            properties = notes.touch(version.metadata, version.changed, now)
+            self._note(version, properties, CustomerMetadataPropertiesToRemove=[notes.PINNED_AT])
 
     def _note(self, version: Version, properties: Mapping[str, str], **more: Any) -> None:
         """Note it; the status it has already is sent along, as only that wakes the roll-out."""

@@ -109,13 +109,19 @@ def rollback(options: Namespace, settings: Settings) -> int:
     registry = Registry(target)
     following = registry.wanted(without=served.version)
     then = f"version {following.number} is served" if following else "nothing is served"
+    failed = following is not None and following.failure is not None
+    if following and failed:  # the deploy function tries it again only once it is approved again
+        then = (
+            f"it goes on being served, as version {following.number}, the next, did not come into "
+            f"service ({following.failure}): approve that or another one first"
+        )
     print(f"version {served.version} is served; once it is rejected, {then}", file=sys.stderr)
     if not options.yes and not _agrees():
         print("nothing is changed", file=sys.stderr)
         return 1
     decision = registry.decide(served.version, REJECTED, options.reason or "")
     if options.json:
-        number = following.number if following else None
+        number = following.number if following and not failed else None
         _print_json({"rejected": served.version, "next": number, "changed": decision.changed})
     else:
         print(f"version {served.version} is now Rejected: {decision.version.reason}")

@@ -175,6 +175,27 @@ def test_rolling_back_says_what_is_served_then_and_rejects_what_is_served(
     assert [one.status for one in Registry(target).versions()] == [REJECTED, APPROVED]
 
 
+def test_rolling_back_to_a_version_that_failed_says_that_nothing_changes(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        register(target)
+        Registry(target).decide(number, APPROVED, "good")
+    version = Registry(target).find(1)
+    target.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn,
+        CustomerMetadataProperties=other_half.failure(
+            "model", "out of memory", version.approved_at, datetime.now(UTC)
+        ),
+    )
+    serve(target, 2)
+    assert main(["registry", "rollback", "--reason", "too sure", "--yes", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "it goes on being served, as version 1, the next, did not come into" in said.err
+    assert "out of memory" in said.err
+    assert json.loads(said.out)["next"] is None
+
+
 def test_rolling_back_needs_a_yes_where_nobody_can_be_asked(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +245,15 @@ def test_a_pinned_version_is_wanted_until_it_is_unpinned(
     assert main(["registry", "unpin"]) == 0
     assert "version 2 is to be served" in capsys.readouterr().out
     assert registry.find(1).pinned_at == ""
+
+
+def test_pinning_a_version_takes_the_other_pins_away(target: Target) -> None:
+    registry = Registry(target)
+    for number in (1, 2):
+        register(target)
+        registry.decide(number, APPROVED, "good")
+        registry.pin(number)
+    assert [one.number for one in registry.versions() if one.pinned_at] == [2]
 
 
 def test_only_an_approved_version_can_be_pinned(
