@@ -62,7 +62,9 @@ def deploy(options: Namespace, settings: Settings) -> int:
 
 
 def status(options: Namespace, settings: Settings) -> int:
-    """Show the stack's state, its alarms and what could not be delivered."""
+    """Show the stack's state, its alarms, what could not be delivered, and whether it deploys."""
+    from pipeline.stack.deployment import is_stopped
+
     target, stack = _stack(options, settings)
     state = _existing(stack)
     pages = target.client("cloudwatch").get_paginator("describe_alarms")
@@ -72,13 +74,17 @@ def status(options: Namespace, settings: Settings) -> int:
         for alarm in page["MetricAlarms"]
     }
     letters = _dead_letters(target, state)
+    stopped = is_stopped(target, target.account.deploy_function)
     if options.json:
-        _print_json({"stack": state.status, "alarms": alarms, "dead_letters": letters})
+        shown = {"stack": state.status, "alarms": alarms, "dead_letters": letters}
+        _print_json({**shown, "deploy_function_stopped": stopped})
         return 0
     print(f"{'stack':<28} {state.status} {state.reason}".rstrip())
     for name, value in sorted(alarms.items()):
         print(f"{name:<28} {value}")
     print(f"{'dead letters':<28} {letters}")
+    if stopped:
+        print(f"{'deploy function':<28} stopped (start it again: sentiment stack deploy)")
     return 0
 
 
@@ -169,8 +175,10 @@ def _dry_run(
             ),
             second,
             requests.execute_change_set(wanted.name, second.parameters["ChangeSetName"]),
+            requests.begin_publishing(account.bucket),
             *requests.website_files("<website bucket>", files),
             requests.invalidate("<distribution>", "<digest>"),
+            requests.end_publishing(account.bucket),
         )
     ]
 

@@ -21,12 +21,16 @@ from pipeline.errors import StackError
 from pipeline.packages import Package, function_package, image_source, image_tag
 from pipeline.stack.cloudformation import DEAD, EMPTY, Change, Stack, State
 from pipeline.stack.requests import (
+    PUBLISHING,
     TEMPLATE_BYTES,
     Request,
+    begin_publishing,
     compact,
     create_change_set,
+    end_publishing,
     invalidate,
     put_package,
+    resume_deploying,
     start_build,
     website_files,
 )
@@ -55,6 +59,12 @@ class Wish:
     @property
     def code_keys(self) -> dict[str, str]:
         return {parameter: package.key for parameter, package in self.packages.items()}
+
+    @property
+    def deploy_executions(self) -> int:
+        """How many calls of the deploy function the template lets run at once."""
+        function = self.template.partition("\n  DeployFunction:\n")[2]
+        return int(function.partition("ReservedConcurrentExecutions: ")[2].split()[0])
 
     def change_set(self, state: State | None, **more: str) -> Request:
         """The request for a change set that brings the stack, as it is, to this."""
@@ -93,6 +103,17 @@ def wish(root: Path, name: str, stage: str, commit: str, parameters: Mapping[str
             "commit": commit,
         },
     )
+
+
+def is_stopped(target: Target, function: str) -> bool:
+    """Whether a removal has stopped the deploy function; it does so first."""
+    try:
+        answer = target.client("lambda").get_function_concurrency(FunctionName=function)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return False
+        raise
+    return bool(answer.get("ReservedConcurrentExecutions") == 0)
 
 
 def site_config(root: Path, parameters: Mapping[str, str]) -> bytes:
@@ -144,6 +165,7 @@ class Deployment:
         image = self._image(state.outputs)
         self._change(self._wish.change_set(state, **self._wish.code_keys, ImageUri=image))
         state = self._existing()
+        self._resume()
         self._publish(state)
         return state
 
@@ -175,14 +197,25 @@ class Deployment:
         self._say(f"changing {len(changes)} resources")
         self.stack.execute(request)
 
-    def _upload(self, bucket: str, package: Package) -> None:
-        s3 = self._target.client("s3")
+    def _resume(self) -> None:
+        """Start the deploy function again: no change set would, as the template is the same."""
+        function = self._target.account.deploy_function
+        if is_stopped(self._target, function):
+            self._say(f"starting {function}, which an interrupted removal has stopped")
+            self._send(resume_deploying(function, self._wish.deploy_executions))
+
+    def _exists(self, bucket: str, key: str) -> bool:
         try:
-            s3.head_object(Bucket=bucket, Key=package.key)
-            return
+            self._target.client("s3").head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
                 raise
+            return False
+        return True
+
+    def _upload(self, bucket: str, package: Package) -> None:
+        if self._exists(bucket, package.key):
+            return
         self._say(f"uploading {package.key} ({len(package.content) / 1e6:.1f} MB)")
         self._send(put_package(bucket, package.key, package.content))
 
@@ -258,14 +291,18 @@ class Deployment:
             for request in website_files(bucket, files)
             if not self._is_there(bucket, request.parameters["Key"], request.parameters["Body"])
         ]
-        if not changed:
+        artifacts = state.outputs["ArtifactBucket"]
+        if changed:
+            self._say(f"publishing {len(changed)} files of the website")
+            self._send(begin_publishing(artifacts))
+        elif not self._exists(artifacts, PUBLISHING):
             return
-        self._say(f"publishing {len(changed)} files of the website")
         for request in changed:
             self._send(request)
-        digest = hashlib.sha256(b"".join(r.parameters["Body"] for r in changed)).hexdigest()
+        digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()
         reference = f"{digest[:32]}-{int(time.time())}"
         self._send(invalidate(state.outputs["DistributionId"], reference))
+        self._send(end_publishing(artifacts))
 
     def _is_there(self, bucket: str, key: str, content: bytes) -> bool:
         try:

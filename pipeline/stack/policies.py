@@ -7,6 +7,18 @@ from typing import Any
 from pipeline.settings import Account
 
 PARTITION = "aws"
+TAGGING = ("TagResource", "UntagResource", "ListTagsForResource")
+# What whoever has an HTTP API write its access log must be allowed; these know no resources.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
+ACCESS_LOGS = (
+    "CreateLogDelivery",
+    "GetLogDelivery",
+    "UpdateLogDelivery",
+    "DeleteLogDelivery",
+    "ListLogDeliveries",
+    "PutResourcePolicy",
+    "DescribeResourcePolicies",
+)
 
 
 def reviewer(account: Account) -> dict[str, Any]:
@@ -69,7 +81,13 @@ def engineer(account: Account) -> dict[str, Any]:
         _services("Rules", ["events"], f"events:{here}:rule/{name}-*"),
         _services("Queue", ["sqs"], f"sqs:{here}:{name}-*"),
         _services("Topic", ["sns"], f"sns:{here}:{name}-*"),
-        _services("Alarms", ["cloudwatch"], f"cloudwatch:{here}:alarm:{name}-*"),
+        _services(
+            "Alarms",
+            ["cloudwatch"],
+            f"cloudwatch:{here}:alarm:{name}-*",
+            # autoscaling's, which go with the endpoint
+            f"cloudwatch:{here}:alarm:TargetTracking-endpoint/{name}/*",
+        ),
         _services("Image", ["ecr"], f"ecr:{here}:repository/{name}-*"),
         _services("ImageBuild", ["codebuild"], f"codebuild:{here}:project/{name}-*"),
         _services("Logs", ["logs"], f"logs:{here}:log-group:*{name}*"),
@@ -120,6 +138,15 @@ def engineer(account: Account) -> dict[str, Any]:
                 "cloudfront:*OriginAccessControl*",
                 "cloudfront:*ResponseHeadersPolic*",
                 "cloudfront:*Invalidation*",
+                *(f"cloudfront:{verb}" for verb in TAGGING),
+            ],
+        ),
+        _whole("AccessLogs", [f"logs:{operation}" for operation in ACCESS_LOGS]),
+        _whole(
+            "StopScaling",
+            [
+                "application-autoscaling:DescribeScalableTargets",
+                "application-autoscaling:DeregisterScalableTarget",
             ],
         ),
         _whole("Look", ["sagemaker:List*", "cloudwatch:DescribeAlarms", "logs:DescribeLogGroups"]),

@@ -132,7 +132,8 @@ class Remover:
         own = re.compile(rf"{re.escape(name)}-v\d+-[0-9a-f]{{10}}(-shadow|-[0-9a-f]{{8}})?")
         endpoints = _names(client, "list_endpoints", "Endpoints", "EndpointName", name)
         if name in endpoints:
-            yield Item("scaling of", name, stop_scaling(name))
+            if self._is_scaled(name):
+                yield Item("scaling of", name, stop_scaling(name))
             yield Item("endpoint", name, sagemaker("DeleteEndpoint", EndpointName=name))
         for kind, listing, member, key in (
             ("endpoint config", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
@@ -142,6 +143,12 @@ class Remover:
                 if own.fullmatch(one):
                     operation = f"Delete{key.removesuffix('Name')}"
                     yield Item(kind, one, sagemaker(operation, **{key: one}))
+
+    def _is_scaled(self, endpoint: str) -> bool:
+        what = dict(stop_scaling(endpoint).parameters)
+        ids = [what.pop("ResourceId")]
+        scaling = self._target.client("application-autoscaling")
+        return bool(scaling.describe_scalable_targets(ResourceIds=ids, **what)["ScalableTargets"])
 
     def _registered(self) -> Iterator[Item]:
         """The pipeline, and the versions in the registry, which keep their group from going."""

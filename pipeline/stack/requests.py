@@ -13,6 +13,7 @@ from typing import Any
 TEMPLATE_BYTES = 51_200
 # Long enough at the edge, and looked at anew by a browser each time: a deployment shows at once.
 CACHE_CONTROL = "public, max-age=0, s-maxage=86400, must-revalidate"
+PUBLISHING = "source/website/publishing"
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -99,6 +100,21 @@ def start_build(project: str, bucket: str, source_key: str, tag: str) -> Request
             "environmentVariablesOverride": [{"name": "IMAGE_TAG", "value": tag}],
         },
     )
+
+
+def resume_deploying(function: str, executions: int) -> Request:
+    """Let the deploy function run again, where an interrupted removal has stopped it."""
+    parameters = {"FunctionName": function, "ReservedConcurrentExecutions": executions}
+    return Request("lambda", "PutFunctionConcurrency", parameters)
+
+
+def begin_publishing(bucket: str) -> Request:
+    """Note that the site's files change: the edge has not been told until the note is gone."""
+    return put_package(bucket, PUBLISHING, b"")
+
+
+def end_publishing(bucket: str) -> Request:
+    return Request("s3", "DeleteObject", {"Bucket": bucket, "Key": PUBLISHING})
 
 
 def website_files(bucket: str, files: Mapping[str, bytes]) -> tuple[Request, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -24,6 +25,17 @@ from pipeline.target import Target, open_target
 
 NAME = "sentiment-dev"
 DIGEST = f"sha256:{'a' * 64}"
+SERVICES = (
+    "cloudformation",
+    "codebuild",
+    "ecr",
+    "s3",
+    "cloudfront",
+    "cloudwatch",
+    "sagemaker",
+    "lambda",
+    "application-autoscaling",
+)
 OUTPUTS = {
     "ArtifactBucket": f"{NAME}-us-east-1-123456789012",
     "WebsiteBucket": f"{NAME}-website-us-east-1-123456789012",
@@ -62,8 +74,10 @@ class Cloud:
         target.client("sagemaker").meta.events.register(
             "before-call.sagemaker.DeleteModelPackage", self._delete_version
         )
-        for service in ("cloudformation", "codebuild", "s3", "cloudfront", "sagemaker", "lambda"):
-            target.client(service).meta.events.register("before-call", self._note)
+        self.asked: set[str] = set()
+        for service in SERVICES:
+            note = partial(self._note, service)
+            target.client(service).meta.events.register("before-call", note)
 
     def deployment(self, **parameters: str) -> Deployment:
         wanted = wish(ROOT, NAME, "dev", "abc123", parameters)
@@ -76,8 +90,9 @@ class Cloud:
         self.sent.clear()
         return found
 
-    def _note(self, model: Any, **_: Any) -> None:
+    def _note(self, service: str, model: Any, **_: Any) -> None:
         self.sent.append(model.name)
+        self.asked.add(f"{service}:{model.name}")
 
     def _make_distribution(self) -> str:
         made = self.target.client("cloudfront").create_distribution(

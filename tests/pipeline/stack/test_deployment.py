@@ -3,13 +3,18 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from argparse import Namespace
+from fnmatch import fnmatch
 from types import SimpleNamespace
 
 import pytest
 
 from pipeline.settings import Settings
-from pipeline.stack.removal import Remover
+from pipeline.stack import commands
+from pipeline.stack.policies import engineer
+from pipeline.stack.removal import Remover, stop_scaling
 from pipeline.target import _deployed
+from tests.infrastructure.template import listed
 from tests.pipeline.stack.conftest import NAME, OUTPUTS, Cloud
 
 # moto tells which resources of the template it does not make; conftest.py makes those that matter
@@ -27,7 +32,9 @@ def test_a_plan_shows_every_resource_and_leaves_nothing_behind(cloud: Cloud) -> 
 def test_a_first_deployment_makes_uploads_builds_and_publishes_in_this_order(cloud: Cloud) -> None:
     state = cloud.deployment().deploy()
     assert state.status == "UPDATE_COMPLETE"
-    order = [one for one in cloud.changes() if one not in ("PutObject",)]
+    order = [
+        one for one in cloud.changes() if one not in ("PutObject", "PutImage")
+    ]  # the build pushes
     assert order == [
         "CreateChangeSet",
         "ExecuteChangeSet",
@@ -35,6 +42,7 @@ def test_a_first_deployment_makes_uploads_builds_and_publishes_in_this_order(clo
         "CreateChangeSet",
         "ExecuteChangeSet",
         "CreateInvalidation",
+        "DeleteObject",
     ]
     functions = cloud.target.client("lambda")
     code = functions.get_function(FunctionName=f"{NAME}-deploy-model")["Configuration"]
@@ -81,7 +89,7 @@ def test_a_deployment_killed_after_any_change_goes_on_where_it_stood(cloud: Clou
             left.remove(name)
             raise Killed
 
-    left = ["ExecuteChangeSet", "StartBuild", "CreateInvalidation", "PutObject"]
+    left = ["ExecuteChangeSet", "StartBuild", "CreateInvalidation", "DeleteObject", "PutObject"]
     for service in ("cloudformation", "codebuild", "cloudfront", "s3"):
         cloud.target.client(service).meta.events.register("before-call", kill)
     for _ in range(len(left) + 1):
@@ -93,6 +101,58 @@ def test_a_deployment_killed_after_any_change_goes_on_where_it_stood(cloud: Clou
     assert state.status == "UPDATE_COMPLETE"
     pages = cloud.target.client("s3").list_objects_v2(Bucket=OUTPUTS["WebsiteBucket"])
     assert {"index.html", "app.js", "config.json"} <= {one["Key"] for one in pages["Contents"]}
+    told = cloud.target.client("cloudfront").list_invalidations(DistributionId=cloud.distribution)
+    assert told["InvalidationList"]["Quantity"] > 0
+
+
+def test_the_deploy_function_runs_again_where_a_removal_was_interrupted_before(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status() -> str:
+        commands.status(Namespace(json=False), Settings())
+        return capsys.readouterr().out
+
+    deployment, function = cloud.deployment(), f"{NAME}-deploy-model"
+    monkeypatch.setattr(commands, "_stack", lambda *_: (cloud.target, deployment.stack))
+    deployment.deploy()
+    functions = cloud.target.client("lambda")
+    functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    assert "deploy function              stopped" in status()
+    cloud.deployment().deploy()
+    found = functions.get_function_concurrency(FunctionName=function)
+    assert found["ReservedConcurrentExecutions"] == 5
+    assert "stopped" not in status()
+
+
+def test_an_engineer_may_ask_for_all_that_deploying_and_removing_ask_for(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    deployment.deploy()
+    register_and_serve(cloud)
+    cloud.asked.clear()
+    cloud.deployment(LogRetentionDays="7").deploy()
+    remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
+    removal = remover.plan()
+    assert removal is not None
+    remover.remove(removal)
+    assert {"application-autoscaling:DeregisterScalableTarget"} <= cloud.asked
+    policy = engineer(cloud.target.account)
+    allowed = [action for one in policy["Statement"] for action in listed(one["Action"])]
+    assert not [one for one in cloud.asked if not any(fnmatch(one, each) for each in allowed)]
+
+
+def test_an_endpoint_that_is_not_scaled_is_removed_without_a_word_to_autoscaling(
+    cloud: Cloud,
+) -> None:
+    deployment = cloud.deployment()
+    deployment.deploy()
+    register_and_serve(cloud)
+    target = dict(stop_scaling(NAME).parameters)
+    cloud.target.client("application-autoscaling").deregister_scalable_target(**target)
+    removal = Remover(cloud.target, deployment.stack, cloud.talk).plan()
+    assert removal is not None
+    kinds = {item.kind for item in removal.items}
+    assert "endpoint" in kinds
+    assert "scaling of" not in kinds
 
 
 def test_a_parameter_is_kept_by_later_deployments(cloud: Cloud) -> None:
@@ -127,6 +187,9 @@ def register_and_serve(cloud: Cloud) -> None:
         EndpointConfigName=config, ProductionVariants=[{**variant, **sizes}]
     )
     sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=config)
+    cloud.target.client("application-autoscaling").register_scalable_target(
+        **stop_scaling(NAME).parameters, MinCapacity=1, MaxCapacity=2
+    )
     sagemaker.create_pipeline(
         PipelineName=NAME, PipelineDefinition="{}", RoleArn=role, ClientRequestToken="0" * 32
     )

@@ -24,6 +24,9 @@ ALL = [
     requests.start_build("project", "bucket", "source.zip", "tag"),
     *requests.website_files("bucket", WISH.website),
     requests.invalidate("E1", "once"),
+    requests.resume_deploying("function", WISH.deploy_executions),
+    requests.begin_publishing("bucket"),
+    requests.end_publishing("bucket"),
     removal.stop_deploying("function"),
     removal.stop_scaling("sentiment"),
     removal.sagemaker("DeleteEndpoint", EndpointName="sentiment"),
@@ -119,6 +122,21 @@ def test_a_reviewer_is_told_a_missing_report_from_a_forbidden_one() -> None:
     policy = policies.reviewer(Settings(target="aws").account("123456789012"))
     (listing,) = [one for one in policy["Statement"] if one["Action"] == "s3:ListBucket"]
     assert "Condition" not in listing
+
+
+def test_an_engineer_may_make_what_the_services_ask_more_than_one_right_for() -> None:
+    needed = {
+        *(f"logs:{one}LogDelivery" for one in ("Create", "Get", "Update", "Delete")),
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "cloudfront:TagResource",
+        "cloudfront:UntagResource",
+        "cloudfront:ListTagsForResource",
+    }
+    policy = policies.engineer(Settings(target="aws").account("123456789012"))
+    everywhere = [one["Action"] for one in policy["Statement"] if one["Resource"] == "*"]
+    assert needed <= {action for actions in everywhere for action in actions}
 
 
 def test_an_engineer_is_bound_to_the_stack_by_name() -> None:
