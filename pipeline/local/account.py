@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
 from pipeline.local.objects import ObjectStore, write_atomically
-from pipeline.local.shapes import shaped
+from pipeline.local.shapes import check_names, shaped
 from pipeline.local.store import Document, Store
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ class Account:
         headers: Any = {"x-amzn-requestid": request_id}
         waits = READ_TIMEOUT_S.set(params["context"]["client_config"].read_timeout)
         try:
-            answer = self.call(operation, params["context"]["local_arguments"])
+            arguments = params["context"]["local_arguments"]
+            check_names(arguments, model.input_shape)
+            answer = self.call(operation, arguments)
             parsed = shaped(answer, model.output_shape)
         except AnswerTimeout as error:
             raise ReadTimeoutError(endpoint_url=params["url"]) from error

@@ -28,7 +28,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 from pipeline.local.errors import LocalAccountError, ServiceError
-from pipeline.local.shapes import shaped
+from pipeline.local.shapes import check_names, shaped
 from pipeline.local.wire import decode_body
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _arguments(
     report = ParamValidator().validate(arguments, operation.input_shape)
     if report.has_errors():
         raise ServiceError("ValidationException", report.generate_report())
+    check_names(arguments, operation.input_shape)
     return arguments
 
 

@@ -262,3 +262,14 @@ def test_a_hostile_model_archive_is_refused(tmp_path: Path, name: str, fields: A
         unpack(archive(tmp_path, name, **fields), target)
     assert list(target.iterdir()) == []
     assert {p.name for p in tmp_path.iterdir()} == {"in", "model.tar.gz"}
+
+
+def test_an_endpoint_name_that_is_not_one_is_refused(box: Any) -> None:
+    victim = box.tmp / "victim"
+    victim.mkdir()
+    config = box.create_config("c", box.register("hi"))
+    with pytest.raises(ClientError, match="EndpointName failed to satisfy constraint"):
+        box.client("sagemaker").create_endpoint(
+            EndpointName="../../victim", EndpointConfigName=config
+        )
+    assert list(victim.iterdir()) == []

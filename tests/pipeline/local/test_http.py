@@ -280,3 +280,8 @@ def test_a_bucket_of_the_path_leads_nowhere_outside_the_account(box: Any, port: 
 def test_a_web_page_is_not_answered(box: Any, port: int, headers: dict[str, str]) -> None:
     assert ask(port, "PUT", "/from-a-page", **headers)[0] == 403
     assert box.account.objects.buckets() == []
+
+
+def test_names_are_checked_for_any_client(remote: Any) -> None:
+    with pytest.raises(ClientError, match="ModelPackageGroupName failed to satisfy constraint"):
+        remote("sagemaker").create_model_package_group(ModelPackageGroupName="../g")

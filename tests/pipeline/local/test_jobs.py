@@ -177,3 +177,26 @@ def test_a_job_name_is_used_once(box: Any) -> None:
 def test_a_local_path_outside_the_container_is_refused(box: Any, path: str) -> None:
     with pytest.raises(StepError, match="is not below /opt/ml"):
         inside(box.home, path)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "../s3", "a/b", ".", "a" * 64])
+def test_a_job_name_that_is_not_one_is_refused_and_nothing_is_deleted(box: Any, name: str) -> None:
+    kept = box.put("k", "x")
+    (box.tmp / "outside").mkdir()
+    with pytest.raises(ClientError) as caught:
+        box.client("sagemaker").create_processing_job(
+            ProcessingJobName=name,
+            RoleArn=ROLE,
+            AppSpecification={"ImageUri": "job:1", "ContainerEntrypoint": ["true"]},
+            ProcessingResources={
+                "ClusterConfig": {
+                    "InstanceCount": 1,
+                    "InstanceType": "ml.m5.large",
+                    "VolumeSizeInGB": 1,
+                }
+            },
+        )
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert "ProcessingJobName" in str(caught.value)
+    assert (box.tmp / "outside").is_dir()
+    assert box.get(kept.removeprefix("s3://b/")) == b"x"
