@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -168,7 +169,8 @@ def _failure(
             reason = failure_reason(container.folder, container.log, status)
             where = f"{container.host}: " if len(containers) > 1 else ""
             # A process that a signal ended is what losing the instance is on AWS.
-            lost = status < 0 or status > 128
+            # Its launcher says 128 and the signal's number; a script may exit with any other.
+            lost = status < 0 or status - 128 in signal.valid_signals()
             kind = "SageMaker.JOB_INTERNAL_ERROR" if lost else "AlgorithmError"
             return StepError(where + reason, kind)
     return None

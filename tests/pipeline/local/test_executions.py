@@ -121,6 +121,20 @@ def test_a_retry_policy_runs_a_failed_step_again(box: Any) -> None:
     assert box.steps(execution["PipelineExecutionArn"])["P"]["AttemptCount"] == 2
 
 
+@pytest.mark.parametrize("status", [200, 255])
+def test_a_high_exit_code_is_the_scripts_own_and_is_not_retried(box: Any, status: int) -> None:
+    policy = {
+        "ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"],
+        "IntervalSeconds": 0.01,
+        "BackoffRate": 1,
+        "MaxAttempts": 3,
+    }
+    step = processing(box, "P", f"raise SystemExit({status})", RetryPolicies=[policy])
+    execution = box.run({"Steps": [step]})
+    assert f"exit code {status}" in execution["FailureReason"]
+    assert box.steps(execution["PipelineExecutionArn"])["P"]["AttemptCount"] == 1
+
+
 def test_a_lambda_step_hands_on_its_outputs(box: Any) -> None:
     steps = [
         lambda_step("L", "echo", {"a": {"Get": "Execution.PipelineName"}}, "variable"),
