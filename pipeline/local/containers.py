@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pipeline.local.account import Account
 
 ML = "/opt/ml"
+# /opt/ml and what is below it; not a longer name, or a path of something else that ends in it.
+ML_PATH = re.compile(rf"(?:(?<=://)|(?<![\w/.-])){ML}(?![\w-])")
 POLL_S = 0.02
 FAILURE_BYTES = 1024
 LOOPBACK = "127.0.0.1"
@@ -76,6 +79,11 @@ def container_environment(account: Account, *parts: Any) -> dict[str, str]:
     for part in parts:
         environment |= {key: str(value) for key, value in part.items()}
     return environment
+
+
+def remap(text: str, ml: Path) -> str:
+    """The text with `ml` for every /opt/ml."""
+    return ML_PATH.sub(lambda _: str(ml), text)
 
 
 @contextmanager
@@ -184,7 +192,7 @@ def prepare_generated(containers: Sequence[Container]) -> None:
         for name in GENERATED:
             for parent in (ml / "input/data" / name, ml / "processing/input" / name):
                 for path in (*parent.rglob("*.sh"), *parent.rglob("*.py")):
-                    text = path.read_text().replace(ML, str(container.link))
+                    text = remap(path.read_text(), container.link)
                     if path.name == "environment.py":  # sagemaker/train/container_drivers/scripts
                         text = text.replace('MASTER_ADDR = "algo-1"', f'MASTER_ADDR = "{LOOPBACK}"')
                         text = text.replace("MASTER_PORT = 7777", f"MASTER_PORT = {port}")
@@ -200,11 +208,7 @@ def start_container(
     python = Path(sandbox.PYTHON) if strict else container.link.with_name("python")
     path = f"{python / 'bin'}{os.pathsep}{container.environment['PATH']}"
     environment = {**container.environment, "PATH": path}
-
-    def remap(value: str) -> str:
-        return value.replace(ML, str(container.link))
-
-    command = [remap(part) for part in container.command]
+    command = [remap(part, container.link) for part in container.command]
     if strict or (len(hosts) > 1 and sandbox.is_available()):
         names = container.folder / "hosts"
         names.write_text(f"127.0.0.1 localhost {' '.join(hosts)}\n")
@@ -218,7 +222,7 @@ def start_container(
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
-        env={key: remap(value) for key, value in environment.items()},
+        env={key: remap(value, container.link) for key, value in environment.items()},
         cwd=container.folder / "ml",
         start_new_session=True,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from pipeline.local.containers import (
     Document,
     Stopped,
     container_environment,
+    remap,
     run_containers,
     short_link,
 )
@@ -200,7 +201,7 @@ def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
             # Hyperparameters become arguments inside the container: remapped like them.
             write_json(
                 folder / "ml/input/config/hyperparameters.json",
-                {key: value.replace(ML, str(link)) for key, value in values.items()},
+                {key: remap(value, link) for key, value in values.items()},
             )
         try:
             usage = run_containers(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.local.containers import LAUNCHER, ML, container_environment, free_port
+from pipeline.local.containers import LAUNCHER, container_environment, free_port, remap
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.launch import GRACE_S
 from pipeline.local.objects import split_uri
@@ -142,16 +142,13 @@ def start_server(
         overrides or {},
         {"SAGEMAKER_BIND_TO_PORT": port, "SAGEMAKER_BIND_TO_HOST": HOST},
     )
-
-    def remap(value: str) -> str:
-        return value.replace(ML, str(folder / "ml"))
-
+    ml = folder / "ml"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the container's own
             [sys.executable, "-S", str(LAUNCHER), str(folder / "usage.json"), "",
-             *map(remap, image.entrypoint)],
+             *(remap(part, ml) for part in image.entrypoint)],
             stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=folder,
-            env={key: remap(value) for key, value in environment.items()},
+            env={key: remap(value, ml) for key, value in environment.items()},
             start_new_session=True,
         )  # fmt: skip
     server = Server(config, port, process)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from pipeline.local.containers import remap
 from pipeline.local.errors import StepError
 from pipeline.local.inputs import inside
 
@@ -200,3 +202,20 @@ def test_a_job_name_that_is_not_one_is_refused_and_nothing_is_deleted(box: Any, 
     assert "ProcessingJobName" in str(caught.value)
     assert (box.tmp / "outside").is_dir()
     assert box.get(kept.removeprefix("s3://b/")) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("/opt/ml", "/l/ml"),
+        ("--out=/opt/ml/model:/opt/ml/code", "--out=/l/ml/model:/l/ml/code"),
+        ("file:///opt/ml/input", "file:///l/ml/input"),
+        ('"/opt/ml".', '"/l/ml".'),
+        ("/opt/mlflow", "/opt/mlflow"),
+        ("/opt/ml-data", "/opt/ml-data"),
+        ("s3://b/opt/ml/x", "s3://b/opt/ml/x"),
+        ("s3://b/opt/mlops/x", "s3://b/opt/mlops/x"),
+    ],
+)
+def test_the_container_folder_is_replaced_where_it_is_meant(text: str, seen: str) -> None:
+    assert remap(text, Path("/l/ml")) == seen
