@@ -6,6 +6,7 @@ and where they are all there (two steps of integrated gradients, Sundararajan et
 logit is spread over the words in proportion to their weights, so that these add up to it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from model.batches import crop, pad
 from model.errors import ModelError
 from model.lstm import SentimentLSTM
+from model.offsets import Token
 from model.predictor import Predictor
 from model.text import is_word
 
@@ -43,11 +45,20 @@ def explain(predictor: Predictor, review: str, *, most: int | None = None) -> li
     if not any(is_word(token.text) for token in tokens):
         return []
     encoded = artifact.vocabulary.encode(token.text for token in tokens)
-    words = [
-        WordWeight(review[token.start : token.end], token.start, token.end, float(weight))
-        for token, weight in zip(tokens, word_weights(artifact.model, encoded), strict=True)
-    ]
+    words = _merge(review, tokens, word_weights(artifact.model, encoded))
     return words if most is None else _heaviest(words, most)
+
+
+def _merge(review: str, tokens: Sequence[Token], weights: NDArray[np.float64]) -> list[WordWeight]:
+    """One word a place: tokens that overlap in the review (`½` is two) are one, of their sum."""
+    words: list[WordWeight] = []
+    for token, weight in zip(tokens, weights.tolist(), strict=True):
+        start, end = token.start, token.end
+        if words and start < words[-1].end:
+            last = words.pop()
+            start, end, weight = last.start, max(last.end, end), last.weight + weight
+        words.append(WordWeight(review[start:end], start, end, weight))
+    return words
 
 
 def word_weights(model: SentimentLSTM, encoded: NDArray[np.int32]) -> NDArray[np.float64]:

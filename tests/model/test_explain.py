@@ -1,5 +1,6 @@
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
@@ -38,6 +39,17 @@ def test_words_are_the_reviews_own_where_they_stand(predictor: Predictor) -> Non
     words = explain(predictor, review)
     assert [word.text for word in words] == ["The", "film", "was", "GREAT", "really", "!"]
     assert all(review[word.start : word.end] == word.text for word in words)
+
+
+def test_a_character_of_several_tokens_is_one_word(predictor: Predictor) -> None:
+    review = "\u203c\ufe0f \u2049\ufe0f it was great\u203c\ufe0f and \u00bd dull"
+    tokens = predictor.artifact.vocabulary.text.locate(review)
+    words = explain(predictor, review)
+    assert len(words) < len(tokens)
+    assert all(one.end <= other.start for one, other in pairwise(words))
+    assert all(review[word.start : word.end] == word.text for word in words)
+    total = sum(word.weight for word in words)
+    assert total == pytest.approx(logit(predictor, review), abs=1e-3)
 
 
 def test_good_and_bad_words_decide(predictor: Predictor) -> None:
