@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.settings import Account
+from pipeline.settings import PROJECT, Account
 
 PARTITION = "aws"
 TAGGING = ("TagResource", "UntagResource", "ListTagsForResource")
+OWN_KEY = (
+    "Decrypt",
+    "Encrypt",
+    "GenerateDataKey",
+    "CreateGrant",
+    "EnableKeyRotation",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "ListResourceTags",
+    "UntagResource",
+    "UpdateKeyDescription",
+    "ScheduleKeyDeletion",
+)
 # What whoever has an HTTP API write its access log must be allowed; these know no resources.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
 ACCESS_LOGS = (
@@ -59,6 +72,7 @@ def reviewer(account: Account) -> dict[str, Any]:
             # without s3:prefix, which GetObject does not name: a missing report is 404, not 403
             "Resource": bucket,
         },
+        _own_key(account, "ReadWhatIsEncrypted", ["kms:Decrypt"]),
     )
 
 
@@ -110,6 +124,7 @@ def engineer(account: Account) -> dict[str, Any]:
                 f"sagemaker:{here}:{kind}/pipelines-*"
                 for kind in ("processing-job", "training-job")
             ),
+            f"sagemaker:{here}:processing-job/{PROJECT}-evaluate-*",
         ),
         _services("Roles", ["iam"], f"iam::{number}:role/{name}-*"),
         {
@@ -151,6 +166,7 @@ def engineer(account: Account) -> dict[str, Any]:
         ),
         _whole("Look", ["sagemaker:List*", "cloudwatch:DescribeAlarms", "logs:DescribeLogGroups"]),
         _whole("Key", ["kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:TagResource"]),
+        _own_key(account, "OwnKey", [f"kms:{operation}" for operation in OWN_KEY]),
     )
 
 
@@ -180,6 +196,17 @@ def _services(sid: str, services: list[str], *resources: str) -> dict[str, Any]:
 
 def _whole(sid: str, actions: list[str]) -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": "*"}
+
+
+def _own_key(account: Account, sid: str, actions: list[str]) -> dict[str, Any]:
+    """The stack's key, where it has one: known by its tag, as the ARN of a key holds no name."""
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": f"arn:{PARTITION}:kms:{account.region}:{account.account_id}:key/*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/sagemaker:project-name": account.name}},
+    }
 
 
 def _sagemaker(account: Account, resource: str) -> str:

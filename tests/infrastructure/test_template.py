@@ -75,6 +75,12 @@ def test_the_deploy_function_may_do_what_scaling_asks_its_caller_for() -> None:
     }
 
 
+def test_a_run_may_write_its_results_and_nothing_that_is_run() -> None:
+    (writing,) = [s for s in role_statements("ExecutionRole") if "s3:PutObject" in s["Action"]]
+    folders = {one["Fn::Sub"].partition("/")[2] for one in writing["Resource"]}
+    assert folders == {"runs/*", "checkpoints/*", "evaluations/*", "data-capture/*"}
+
+
 def test_a_missing_object_is_told_from_a_forbidden_one_by_the_deploy_function() -> None:
     # GetObject is answered 404 only to those who may list the bucket, and it sends no s3:prefix
     listing = [s for s in role_statements("DeployRole") if "s3:ListBucket" in listed(s["Action"])]
@@ -106,6 +112,15 @@ def test_the_api_may_ask_one_endpoint_write_its_logs_and_trace() -> None:
     assert [one["Sid"] for one in unconditional] == ["AskTheEndpoint", "Log", "Trace"]
     assert unconditional[0]["Action"] == "sagemaker:InvokeEndpoint"
     assert unconditional[0]["Resource"]["Fn::Sub"].endswith(":endpoint/${Name}")
+
+
+def test_the_api_may_use_the_key_only_where_it_keeps_feedback() -> None:
+    policy = ROLES["PredictRole"]["Policies"][0]["PolicyDocument"]
+    conditional = [one["Fn::If"] for one in policy["Statement"] if "Fn::If" in one]
+    (using,) = [condition for condition, one, _ in conditional if "kms" in one["Action"]]
+    assert template()["Conditions"][using] == {
+        "Fn::And": [{"Condition": "HasKey"}, {"Condition": "HasFeedback"}]
+    }
 
 
 @pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from fnmatch import fnmatch
 from functools import cache
+from typing import Any
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
 from pipeline.packages import function_package, image_source, image_tag
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import ROOT, Account, Settings
 from pipeline.stack import costs, policies, removal, requests
 from pipeline.stack.deployment import wish
 from pipeline.stack.requests import Request
@@ -114,7 +117,7 @@ def test_a_reviewer_may_change_versions_and_nothing_else() -> None:
         for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
     }
     changing = {a for a in actions if not a.split(":")[1].startswith(("List", "Describe", "Get"))}
-    assert changing == {"sagemaker:UpdateModelPackage"}
+    assert changing == {"sagemaker:UpdateModelPackage", "kms:Decrypt"}  # that changes nothing
     assert not [one for one in policy["Statement"] if one["Resource"] == "*"]
 
 
@@ -122,6 +125,23 @@ def test_a_reviewer_is_told_a_missing_report_from_a_forbidden_one() -> None:
     policy = policies.reviewer(Settings(target="aws").account("123456789012"))
     (listing,) = [one for one in policy["Statement"] if one["Action"] == "s3:ListBucket"]
     assert "Condition" not in listing
+
+
+@pytest.mark.parametrize("role", [policies.engineer, policies.reviewer])
+def test_the_stacks_own_key_is_used_by_those_who_read_the_buckets_and_no_other_key(
+    role: Callable[[Account], dict[str, Any]],
+) -> None:
+    policy = role(Settings(target="aws").account("123456789012"))
+    (using,) = [one for one in policy["Statement"] if "kms:Decrypt" in one["Action"]]
+    tag = {"aws:ResourceTag/sagemaker:project-name": "sentiment-dev"}
+    assert using["Condition"] == {"StringEquals": tag}
+
+
+def test_an_engineer_may_start_the_job_that_evaluates_a_version() -> None:
+    policy = policies.engineer(Settings(target="aws").account("123456789012"))
+    allowed = [arn for one in policy["Statement"] for arn in one["Resource"] if arn != "*"]
+    job = "arn:aws:sagemaker:us-east-1:123456789012:processing-job/sentiment-evaluate-v1-0"
+    assert any(fnmatch(job, arn) for arn in allowed)
 
 
 def test_an_engineer_may_make_what_the_services_ask_more_than_one_right_for() -> None:
