@@ -244,14 +244,20 @@ def delete_objects(account: Account, request: Document) -> Document:
     return {"Deleted": [{"Key": key} for key in keys]}
 
 
-@answers("s3:CopyObject")
-def copy_object(account: Account, request: Document) -> Document:
+def copy_source(request: Document) -> tuple[str, str]:
+    """Bucket and key that a request copies from, given in either form."""
     source = request["CopySource"]
     if isinstance(source, str):
         bucket, _, key = source.lstrip("/").partition("/")
-        source = {"Bucket": bucket, "Key": key}
-    entry = account.objects.entry(source["Bucket"], source["Key"])
-    kept = _description(account, source["Bucket"], entry)
+        return bucket, key
+    return source["Bucket"], source["Key"]
+
+
+@answers("s3:CopyObject")
+def copy_object(account: Account, request: Document) -> Document:
+    bucket, key = copy_source(request)
+    entry = account.objects.entry(bucket, key)
+    kept = _description(account, bucket, entry)
     with entry.path.open("rb") as file:
         copy, etag = account.objects.put(request["Bucket"], request["Key"], file)
     _remember(account, {**kept, **request}, copy, etag)

@@ -9,6 +9,7 @@ from pipeline.local.services.s3 import (
     UPLOAD_FILE,
     _parts_folder,
     _range,
+    copy_source,
     head_object,
     list_objects_v2,
 )
@@ -25,11 +26,7 @@ def list_objects(account: Account, request: Document) -> Document:
 
 @answers("s3:UploadPartCopy")
 def upload_part_copy(account: Account, request: Document) -> Document:
-    source = request["CopySource"]
-    if isinstance(source, str):
-        bucket, _, key = source.lstrip("/").partition("/")
-        source = {"Bucket": bucket, "Key": key}
-    entry = account.objects.entry(source["Bucket"], source["Key"])
+    entry = account.objects.entry(*copy_source(request))
     first, last = _range(request.get("CopySourceRange", ""), entry.size_bytes)
     path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
     with entry.path.open("rb") as file, path.open("wb") as target:
