@@ -86,6 +86,16 @@ class Stubbed:
                 "describe_model_package", answer, {"ModelPackageName": arn}
             )
 
+    def judges(self, *sizes: int) -> None:
+        """Put an answer in line for each request of so many reviews; it tells its size."""
+        for size in sizes:
+            one = {"label": "positive", "probability": 0.9, "token_count": size}
+            self.stubs["sagemaker-runtime"].add_response(
+                "invoke_endpoint",
+                {"Body": body({"predictions": [one] * size, "model_version": "3"})},
+                {"EndpointName": "sentiment", "ContentType": ANY, "Accept": ANY, "Body": ANY},
+            )
+
     def has_none(self) -> None:
         self.stubs["sagemaker"].add_client_error(
             "describe_endpoint", "ValidationException", 'Could not find endpoint "sentiment".'
@@ -193,26 +203,14 @@ def test_waiting_ends_with_the_time(stubbed: Stubbed) -> None:
 
 
 def test_reviews_are_sent_a_few_dozen_at_a_time_and_answered_in_order(stubbed: Stubbed) -> None:
-    for size in (32, 8):
-        one = {"label": "positive", "probability": 0.9, "token_count": size}
-        stubbed.stubs["sagemaker-runtime"].add_response(
-            "invoke_endpoint",
-            {"Body": body({"predictions": [one] * size, "model_version": "3"})},
-            {"EndpointName": "sentiment", "ContentType": ANY, "Accept": ANY, "Body": ANY},
-        )
+    stubbed.judges(32, 8)
     predictions = list(Endpoint(stubbed.target).predict(f"review {n}" for n in range(40)))
     assert [one.token_count for one in predictions] == [32] * 32 + [8] * 8
     assert {one.model_version for one in predictions} == {"3"}
 
 
 def test_long_reviews_are_sent_in_smaller_requests(stubbed: Stubbed) -> None:
-    for size in (1, 3):
-        one = {"label": "positive", "probability": 0.9, "token_count": size}
-        stubbed.stubs["sagemaker-runtime"].add_response(
-            "invoke_endpoint",
-            {"Body": body({"predictions": [one] * size, "model_version": "3"})},
-            {"EndpointName": "sentiment", "ContentType": ANY, "Accept": ANY, "Body": ANY},
-        )
+    stubbed.judges(1, 3)
     reviews = ["x" * 300_000, "y" * 300_000, "short", "short"]
     predictions = list(Endpoint(stubbed.target).predict(reviews))
     assert [one.token_count for one in predictions] == [1, 3, 3, 3]
