@@ -20,6 +20,7 @@ LAMBDA_BYTES = 50 << 20
 NEEDED = "aws-lambda-powertools"
 # The first time a zip archive can tell; another would differ from one packing to the next.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+DIGEST_LENGTH = 16
 _SKIPPED = frozenset({"__pycache__", ".pytest_cache"})
 
 File = tuple[str, bytes]
@@ -45,12 +46,17 @@ def image_source(root: Path) -> Package:
     return Package(f"source/image/{image_tag(root)}.zip", _zipped(_image_files(root)))
 
 
+def content_digest(files: Iterable[File], length: int = DIGEST_LENGTH) -> str:
+    """Hex digest of files given as (name, content), whatever their order."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files):
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()[:length]
+
+
 def image_tag(root: Path) -> str:
     """Names the serving image by what it is built from."""
-    digest = hashlib.sha256()
-    for name, content in sorted(_image_files(root)):
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()[:32]
+    return content_digest(_image_files(root), length=32)
 
 
 def _image_files(root: Path) -> list[File]:

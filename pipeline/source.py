@@ -7,7 +7,6 @@ the same pipeline definition and SageMaker's step cache hits, whoever compiles i
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import tarfile
 from collections.abc import Iterable
@@ -16,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import SourceError
+from pipeline.packages import content_digest
 
-DIGEST_LENGTH = 16
 PACKAGE_SUFFIXES = frozenset({".py", ".txt", ".json"})
 
 ENTRY_FILES = {
@@ -55,14 +54,6 @@ class Tree:
                 member.size, member.mode = len(content), 0o644
                 tar.addfile(member, io.BytesIO(content))
         return gzip.compress(buffer.getvalue(), mtime=0)
-
-
-def content_digest(files: Iterable[tuple[str, bytes]]) -> str:
-    """Hex digest of files given as (name, content), whatever their order."""
-    digest = hashlib.sha256()
-    for name, content in sorted(files):
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()[:DIGEST_LENGTH]
 
 
 def stage(job: str, root: Path) -> Tree:

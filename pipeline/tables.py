@@ -8,9 +8,10 @@ from typing import Any
 from pipeline.data import in_s3
 from pipeline.download import sha256_of
 from pipeline.errors import DataError
+from pipeline.packages import DIGEST_LENGTH
 from pipeline.parameters import NONE, no_table_url
 from pipeline.settings import Account, expand
-from pipeline.source import DIGEST_LENGTH, upload
+from pipeline.source import upload
 
 SUFFIXES = (".csv", ".tsv")
 COLUMNS = "Text,Sentiment | review,sentiment | text,label"

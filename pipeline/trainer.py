@@ -7,7 +7,8 @@ from typing import Any
 
 from sagemaker.train import ModelTrainer
 
-from pipeline.source import content_digest, folder_files, upload
+from pipeline.packages import content_digest
+from pipeline.source import folder_files, upload
 
 
 class ContentAddressedTrainer(ModelTrainer):  # type: ignore[misc]  # the SDK is untyped
