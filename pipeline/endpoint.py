@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from botocore.exceptions import ClientError
 
+from pipeline import notes
 from pipeline.errors import EndpointError
 from pipeline.target import Target
 
@@ -143,12 +144,15 @@ class Endpoint:
         """Whether another version is served because it was decided on later, or pinned."""
         if served.status != "InService" or not served.model_package_arn:
             return False
-        theirs, ours = (
-            self._sagemaker.describe_model_package(ModelPackageName=arn)
-            for arn in (served.model_package_arn, model_package_arn)
-        )
-        pinned = "pinned_at" in theirs.get("CustomerMetadataProperties", {})
-        return pinned or bool(_changed_at(theirs) > _changed_at(ours))
+        theirs, ours = map(self._rank, (served.model_package_arn, model_package_arn))
+        return theirs > ours
+
+    def _rank(self, model_package_arn: str) -> tuple[str, datetime]:
+        """When a version was pinned and approved, which is what the deploy function goes by."""
+        package = self._sagemaker.describe_model_package(ModelPackageName=model_package_arn)
+        metadata = package.get("CustomerMetadataProperties", {})
+        changed = package.get("LastModifiedTime") or package["CreationTime"]
+        return metadata.get(notes.PINNED_AT, ""), notes.approved_at(metadata, changed)
 
     def _package_of(self, config_name: str) -> str:
         config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
@@ -178,11 +182,6 @@ def _serves(served: Served | None, model_package_arn: str) -> TypeGuard[Served]:
         and served.status == "InService"
         and served.model_package_arn == model_package_arn
     )
-
-
-def _changed_at(package: dict[str, Any]) -> datetime:
-    at: datetime = package.get("LastModifiedTime") or package["CreationTime"]
-    return at
 
 
 def _has_settled(before: Served | None, now: Served) -> bool:
