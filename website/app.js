@@ -6,6 +6,7 @@ import { decisive, paint } from "./words.js";
 const SHORTEST_RETRY_S = 1;
 const LONGEST_RETRY_S = 15; // whoever is here wants to know now
 const HISTORY_LENGTH = 8;
+const TOO_LONG = "That is too long. Please shorten it a little.";
 const MESSAGES = {
   offline: ["You seem to be offline", "The review is still here. Try again once you are connected."],
   unreachable: ["The model could not be reached", "Something between here and there is not answering. Please try again."],
@@ -13,6 +14,13 @@ const MESSAGES = {
   busy: ["Too many readers at once", "Please try again in a moment."],
   waking: ["The model is not ready", "It may be starting, or nothing is in service yet. Please try again in a moment."],
   failed: ["Something went wrong", "That was not your review's fault. Please try again."],
+};
+
+// What is wrong with the text itself is said beside it.
+const PROBLEMS = {
+  wordless: "There are no words to judge in this.",
+  long: TOO_LONG,
+  unreadable: "This text could not be read. Please take out what is unusual in it.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -45,6 +53,11 @@ function sizeOf(text) {
   return new TextEncoder().encode(JSON.stringify(text)).length - 2;
 }
 
+// The review. Half of a surrogate pair is no Unicode, and the API takes none: it is replaced.
+function written() {
+  return page.review.value.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
 // How sure, in words. `probability` is that of a positive review.
 function inWords(probability) {
   const side = probability >= 0.5 ? "positive" : "negative";
@@ -60,17 +73,23 @@ function percentage(probability) {
   return sureness > 0.99 ? "more than 99 %" : `${Math.round(sureness * 100)} %`;
 }
 
+// The response and what its JSON says, {} if that is none; both within the time allowed.
 async function post(path, body) {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), config.timeout_ms);
   try {
-    return await fetch(new URL(path, new URL(config.api, document.baseURI)), {
+    const response = await fetch(new URL(path, new URL(config.api, document.baseURI)), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
       signal: stop.signal,
       credentials: "omit",
     });
+    const answer = await response.json().catch((error) => {
+      if (error instanceof SyntaxError) return {};
+      throw error;
+    });
+    return { response, answer };
   } catch {
     throw new Refused(stop.signal.aborted ? "timeout" : navigator.onLine ? "unreachable" : "offline");
   } finally {
@@ -79,10 +98,10 @@ async function post(path, body) {
 }
 
 async function ask(text) {
-  const response = await post("predict", { review: text, explain: true });
-  const answer = await response.json().catch(() => ({}));
+  const { response, answer } = await post("predict", { review: text, explain: true });
   if (response.ok && answer.probability >= 0 && answer.probability <= 1) return answer;
   const retryAfterS = Number(response.headers.get("Retry-After")) || SHORTEST_RETRY_S;
+  if (response.status === 400) throw new Refused("unreadable");
   if (response.status === 422) throw new Refused("wordless");
   if (response.status === 413) throw new Refused("long");
   if (response.status === 429) throw new Refused("busy", retryAfterS);
@@ -91,10 +110,10 @@ async function ask(text) {
 }
 
 async function read() {
-  const text = page.review.value;
+  const text = written();
   if (reading) return;
   if (!text.trim()) return complain("Write or paste a review first.");
-  if (sizeOf(text) > config.max_review_bytes) return complain("That is too long. Please shorten it a little.");
+  if (sizeOf(text) > config.max_review_bytes) return complain(TOO_LONG);
   complain("");
   remember();
   setReading(true);
@@ -154,7 +173,7 @@ function showWords(text, words) {
   page.wordsPositive.textContent = decisive(words, "positive").join(", ") || "none";
   page.wordsNegative.textContent = decisive(words, "negative").join(", ") || "none";
   page.words.hidden = false;
-  if (page.review.value === text) {
+  if (written() === text) {
     paint(page.marks, text, words);
     follow();
   }
@@ -173,9 +192,9 @@ function follow() {
 }
 
 function showError({ kind, retryAfterS }) {
-  if (kind === "wordless" || kind === "long") {
+  if (PROBLEMS[kind]) {
     say("idle", "Nothing read yet", "The verdict appears here.");
-    complain(kind === "long" ? "That is too long. Please shorten it a little." : "There are no words to judge in this.");
+    complain(PROBLEMS[kind]);
     return;
   }
   const [phrase, detail] = MESSAGES[kind];
@@ -198,9 +217,14 @@ function bringIntoView() {
   if (top < 0 || bottom + below > innerHeight) page.verdict.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "nearest" });
 }
 
-function complain(text) {
-  page.problem.textContent = text;
+// Said once, not again with every key: a screen reader reads it out whenever it is set.
+function note(text) {
+  if (page.problem.textContent !== text) page.problem.textContent = text;
   page.review.setAttribute("aria-invalid", String(text !== ""));
+}
+
+function complain(text) {
+  note(text);
   if (text) page.review.focus();
 }
 
@@ -210,17 +234,12 @@ function edited() {
 }
 
 function count() {
-  const size = sizeOf(page.review.value);
+  const size = sizeOf(written());
   const left = config.max_review_bytes - size;
-  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)} characters`;
+  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)} bytes`;
   page.counter.dataset.state = left < 0 ? "over" : left < config.max_review_bytes / 10 ? "near" : "fine";
   page.clear.hidden = size === 0;
-  if (left < 0) {
-    page.problem.textContent = `Too long by ${number.format(-left)}. Please shorten it a little.`;
-    page.review.setAttribute("aria-invalid", "true");
-  } else if (page.problem.textContent) {
-    complain("");
-  }
+  note(left < 0 ? TOO_LONG : "");
 }
 
 // What was on show moves to the list of earlier ones, newest first.
@@ -260,17 +279,17 @@ function put(text) {
 }
 
 async function sendFeedback(wasRight) {
-  const { label, request_id: requestId } = current;
+  const about = current; // by the time of the answer another verdict may be on show
+  const { label, request_id: requestId } = about;
   const other = label === "positive" ? "negative" : "positive";
   page.right.hidden = page.wrong.hidden = true;
   page.feedbackQuestion.textContent = "";
-  try {
-    const response = await post("feedback", { request_id: requestId, label: wasRight ? label : other });
-    if (!response.ok) throw new Refused("failed");
-    page.feedbackAnswer.textContent = "Thank you. That helps the next version.";
-  } catch {
-    page.feedbackAnswer.textContent = "That could not be kept. No harm done.";
-  }
+  const kept = await post("feedback", { request_id: requestId, label: wasRight ? label : other })
+    .then(({ response }) => response.ok, () => false);
+  if (current !== about) return;
+  page.feedbackAnswer.textContent = kept ? "Thank you. That was kept." : "That could not be kept. No harm done.";
+  // the button that had the focus is gone; whoever has moved on meanwhile is left alone
+  if (document.activeElement === document.body) page.feedbackAnswer.focus({ preventScroll: true });
 }
 
 function offerExamples() {

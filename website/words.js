@@ -19,6 +19,7 @@ export function paint(sheet, review, words) {
   const parts = [];
   let done = 0;
   for (const word of weighty(words)) {
+    if (word.start < done) continue; // it would stand under a word that is marked already
     const mark = document.createElement("mark");
     mark.textContent = points.slice(word.start, word.end).join("");
     mark.dataset.label = word.weight > 0 ? "positive" : "negative";

@@ -131,7 +131,8 @@ def _object(
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"the body must be JSON of the form {form}") from error
     if not isinstance(value, dict) or set(value) - set(optional) != set(keys):
-        raise MalformedRequest(f"the body must be of the form {form}, with no other keys")
+        others = f" than {', '.join(optional)}" if optional else ""
+        raise MalformedRequest(f"the body must be of the form {form}, with no other keys{others}")
     return value
 
 

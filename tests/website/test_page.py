@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,20 @@ def test_words_that_weigh_next_to_nothing_are_left_out(visit: Go) -> None:
     marks = visitor.page.locator("#marks mark")
     assert marks.all_inner_texts() == ["good"] * 5
     assert (visitor.text("words-positive"), visitor.text("words-negative")) == ("good", "none")
+
+
+def test_a_word_that_overlaps_a_marked_one_is_left_out(visit: Go) -> None:
+    visitor = visit()
+    words = [
+        {"text": text, "start": start, "end": start + len(text), "weight": 1.0}
+        for text, start in (("!!", 0), ("!!", 0), ("fun", 3))
+    ]
+    answer = {"label": "positive", "probability": 0.6, "model_version": "3", "request_id": "a"}
+    visitor.page.route("**/predict", lambda route: route.fulfill(json=answer | {"words": words}))
+    visitor.read("!! fun")
+    visitor.wait_for("verdict")
+    assert visitor.page.locator("#marks mark").all_inner_texts() == ["!!", "fun"]
+    assert visitor.text("marks").strip("\u200b") == "!! fun"
 
 
 def test_a_word_on_both_sides_is_listed_where_it_weighs_more(visit: Go) -> None:
@@ -186,13 +201,13 @@ def test_which_version_is_in_service_can_be_told_before_anything_is_read(visit: 
 def test_the_counter_follows_and_says_what_is_too_long(visit: Go) -> None:
     visitor = visit()
     box = visitor.page.get_by_label("Your review")
-    assert visitor.text("counter") == "0 of 16,000 characters"
+    assert visitor.text("counter") == "0 of 16,000 bytes"
     box.fill("good" * 10)
-    assert visitor.text("counter") == "40 of 16,000 characters"
+    assert visitor.text("counter") == "40 of 16,000 bytes"
     box.fill("\u00e9\u2014")  # more than a byte each
-    assert visitor.text("counter") == "5 of 16,000 characters"
+    assert visitor.text("counter") == "5 of 16,000 bytes"
     box.fill("x" * 16_001)
-    assert visitor.text("problem") == "Too long by 1. Please shorten it a little."
+    assert visitor.text("problem") == "That is too long. Please shorten it a little."
     assert box.get_attribute("aria-invalid") == "true"
     visitor.page.get_by_role("button", name="Read it").click()
     assert visitor.served.asked == []
@@ -260,6 +275,47 @@ def test_an_answer_that_never_comes_ends_in_words_and_can_be_tried_again(visit: 
     visitor.served.model.is_open.set()
 
 
+def test_an_answer_that_stops_midway_ends_in_words(visit: Go) -> None:
+    visitor = visit(timeout_ms=50)
+    visitor.page.evaluate(
+        """() => { window.fetch = async (url, { signal }) => new Response(new ReadableStream({
+            start: (body) => signal.addEventListener("abort", () => body.error(signal.reason)),
+        })); }"""
+    )
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == "That took too long"
+
+
+def test_half_a_surrogate_pair_is_no_obstacle(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.get_by_label("Your review").evaluate("box => { box.value = 'good \\ud83c film'; }")
+    visitor.page.get_by_role("button", name="Read it").click()
+    visitor.wait_for("verdict")
+    assert visitor.served.model.reviews == ["good \ufffd film"]
+    assert visitor.page.locator("#marks mark").all_inner_texts() == ["good"]
+
+
+def test_a_text_that_the_api_cannot_read_is_said_to_be_the_problem(visit: Go) -> None:
+    visitor = visit()
+    visitor.page.route("**/predict", lambda route: route.fulfill(status=400, json={}))
+    visitor.read("A good film")
+    visitor.page.wait_for_selector("#problem:not(:empty)")
+    assert visitor.text("problem").startswith("This text could not be read.")
+
+
+def test_that_a_review_is_too_long_is_said_once_and_not_with_every_key(visit: Go) -> None:
+    visitor = visit()
+    box = visitor.page.get_by_label("Your review")
+    visitor.page.evaluate(
+        """() => { window.said = 0; new MutationObserver(() => { said += 1; })
+            .observe(document.getElementById("problem"), { childList: true }); }"""
+    )
+    for length in (16_001, 16_002, 16_003):
+        box.fill("x" * length)
+    assert visitor.page.evaluate("said") == 1
+
+
 def test_an_endpoint_that_does_not_answer_is_told_in_plain_words(visit: Go) -> None:
     visitor = visit()
     for code in ("ValidationError", "ThrottlingException", "ModelError"):
@@ -320,6 +376,21 @@ def test_what_the_verdict_should_have_been_is_sent(visit: Go) -> None:
     assert labels == ["positive", "negative", "positive"]
 
 
+def test_thanks_that_come_late_are_not_said_about_another_verdict(visit: Go) -> None:
+    visitor = visit(feedback=True)
+    held: list[Any] = []
+    visitor.page.route("**/feedback", lambda route: held.append(route))
+    visitor.read("A good film")
+    with visitor.page.expect_request("**/feedback"):
+        visitor.page.get_by_role("button", name="Yes", exact=True).click()
+    visitor.read("A bad film")
+    visitor.page.locator("#phrase", has_text="negative").wait_for()
+    with visitor.page.expect_response("**/feedback"):
+        held[0].fulfill(json={})
+    visitor.page.evaluate("fetch('config.json').then((answer) => answer.text())")
+    assert visitor.text("feedback-answer") == ""
+
+
 def test_no_feedback_is_asked_for_where_none_is_kept(visit: Go) -> None:
     visitor = visit(feedback=False)
     visitor.read("A good film")
@@ -352,6 +423,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(visit: Go) -> None:
     press("Enter")
     visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
     assert next(iter(visitor.served.kept.values()))["label"] == "positive"
+    assert visitor.page.evaluate(active) == "feedback-answer"
 
 
 def test_control_and_enter_sends_from_within_the_review(visit: Go) -> None:
