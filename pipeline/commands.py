@@ -165,7 +165,7 @@ def registry_list(options: Namespace, settings: Settings) -> int:
         rows = [
             (
                 one.number,
-                one.status,
+                one.state,
                 _number(one.accuracy),
                 f"{one.created:%Y-%m-%d %H:%M}",
                 one.reason,
@@ -190,6 +190,8 @@ def registry_show(options: Namespace, settings: Settings) -> int:
         return 0
     metadata = facts.pop("metadata")
     for name, value in {**facts, **metadata}.items():
+        if value is None:
+            continue
         print(f"{name:<18} {value}")
     return 0
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import notes
-from pipeline.registry import Registry
+from pipeline.registry import PENDING, PINNED, UNPINNED, Registry
 from pipeline.target import Target
 
 
@@ -20,7 +20,7 @@ class Event:
     at: str
     version: int
     what: str
-    """Approved, Rejected, PendingManualApproval, Served or Failed."""
+    """Approved, Rejected, PendingManualApproval, Pinned, Unpinned, Served or Failed."""
     by: str
     reason: str
 
@@ -28,17 +28,18 @@ class Event:
 def history(target: Target) -> list[Event]:
     """Everything known, the newest first."""
     events = [*_decisions(Registry(target)), *_rollouts(target)]
-    return sorted(events, key=lambda event: (event.at, event.version), reverse=True)
+    return sorted(reversed(events), key=lambda event: (event.at, event.version), reverse=True)
 
 
 def _decisions(registry: Registry) -> Iterator[Event]:
     for version in registry.versions():
-        lines = notes.decisions(version.metadata)
-        for line in lines:
-            at, status, rest = line.split(" ", 2)
+        last = PENDING
+        for line in notes.decisions(version.metadata):
+            at, what, rest = line.split(" ", 2)
             by, _, reason = rest.removeprefix("by ").partition(": ")
-            yield Event(at, version.number, status, by, reason)
-        if version.status != "PendingManualApproval" and not lines:  # decided elsewhere: in Studio
+            yield Event(at, version.number, what, by, reason)
+            last = last if what in (PINNED, UNPINNED) else what
+        if version.status != last:  # decided elsewhere: in Studio
             at = _second(version.approved_at.isoformat())
             yield Event(at, version.number, version.status, "", version.reason)
 

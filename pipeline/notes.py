@@ -42,19 +42,21 @@ def failure(metadata: Mapping[str, str], changed: datetime) -> str | None:
     return None
 
 
-def pin(metadata: Mapping[str, str], changed: datetime, now: datetime) -> dict[str, str]:
-    """The properties that pin a version."""
-    return {**touch(metadata, changed, now), PINNED_AT: now.isoformat()}
-
-
 def touch(metadata: Mapping[str, str], changed: datetime, now: datetime) -> dict[str, str]:
     """The properties that let a change of properties pass for what it is: no decision."""
     approved = approved_at(metadata, changed)
     return {APPROVED_AT: approved.isoformat(), NOTED_AT: now.isoformat()}
 
 
+def void(metadata: Mapping[str, str], changed: datetime) -> list[str]:
+    """The properties that a `touch` would bring back to life: a failure before the approval."""
+    if _hold(metadata, changed):
+        return []
+    return [key for key in (FAILED_MODEL, FAILED_REASON) if key in metadata]
+
+
 def decisions(metadata: Mapping[str, str]) -> list[str]:
-    """What was decided on a version, the oldest first."""
+    """What was decided on a version, pins included, the oldest first."""
     return [metadata[key] for key in sorted(metadata) if key.startswith(DECISION)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.errors import RegistryError
 from pipeline.target import Target
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
+PINNED, UNPINNED = "Pinned", "Unpinned"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
 MAX_REASON_LENGTH = 1024
 
@@ -51,6 +52,12 @@ class Version:
         return self.metadata.get(notes.PINNED_AT, "")
 
     @property
+    def state(self) -> str:
+        """Its status, whether it is pinned, and whether it did not come into service."""
+        marks = ("pinned" if self.pinned_at else "", "failed" if self.failure else "")
+        return ", ".join([self.status, *(mark for mark in marks if mark)])
+
+    @property
     def accuracy(self) -> float | None:
         """Test accuracy recorded at registration."""
         text = self.metadata.get("accuracy")
@@ -64,6 +71,8 @@ class Version:
             "accuracy": self.accuracy,
             "created": self.created.isoformat(),
             "reason": self.reason,
+            "pinned_at": self.pinned_at or None,
+            "failure": self.failure,
             "model_package_arn": self.arn,
             "image": self.image,
             "model_data_url": self.model_data_url,
@@ -129,8 +138,8 @@ class Registry:
         version = self.find(number)
         if version.status == status and version.failure is None:
             return Decision(version, changed=False)
-        at, who = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), self._reviewer()
-        decision, oldest = notes.add_decision(version.metadata, f"{at} {status} by {who}: {reason}")
+        line, who, at = self._line(status, reason)
+        decision, oldest = notes.add_decision(version.metadata, line)
         void = [key for key in notes.KEYS if key in version.metadata]
         self._sagemaker.update_model_package(
             ModelPackageArn=version.arn,
@@ -150,7 +159,13 @@ class Registry:
                 f"version {number} is {version.status}: only an approved one can be pinned "
                 f"(sentiment registry approve {number} --reason '…')"
             )
-        self._note(version, notes.pin(version.metadata, version.changed, datetime.now(UTC)))
+        if version.failure is not None:
+            raise RegistryError(
+                f"version {number} did not come into service ({version.failure}): approve it again "
+                f"and pin it then (sentiment registry approve {number} --reason '…')"
+            )
+        if not version.pinned_at:
+            self._note(version, PINNED, {notes.PINNED_AT: datetime.now(UTC).isoformat()})
         # the others' only now: whichever is looked at in between, one of them is pinned
         self._unpin([one for one in self.versions() if one.pinned_at and one.number != number])
         return self._describe(version.arn)
@@ -174,18 +189,31 @@ class Registry:
 
     def _unpin(self, pinned: list[Version]) -> None:
         for version in pinned:
-            now = datetime.now(UTC)
-            properties = notes.touch(version.metadata, version.changed, now)
-            self._note(version, properties, CustomerMetadataPropertiesToRemove=[notes.PINNED_AT])
+            self._note(version, UNPINNED, {}, [notes.PINNED_AT])
 
-    def _note(self, version: Version, properties: Mapping[str, str], **more: Any) -> None:
+    def _note(
+        self,
+        version: Version,
+        what: str,
+        properties: Mapping[str, str],
+        removed: Sequence[str] = (),
+    ) -> None:
         """Note it; the status it has already is sent along, as only that wakes the roll-out."""
+        now = datetime.now(UTC)
+        line, oldest = notes.add_decision(version.metadata, self._line(what)[0])
+        removed = [*removed, *oldest, *notes.void(version.metadata, version.changed)]
+        touched = notes.touch(version.metadata, version.changed, now)
         self._sagemaker.update_model_package(
             ModelPackageArn=version.arn,
             ModelApprovalStatus=version.status,
-            CustomerMetadataProperties=dict(properties),
-            **more,
+            CustomerMetadataProperties={**touched, **line, **properties},
+            **({"CustomerMetadataPropertiesToRemove": removed} if removed else {}),
         )
+
+    def _line(self, what: str, reason: str = "") -> tuple[str, str, str]:
+        """A line of the history, and who it says did it, and when."""
+        at, who = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), self._reviewer()
+        return f"{at} {what} by {who}: {reason}", who, at
 
     def _reviewer(self) -> str:
         """Who is signed in here, and as whom AWS knows them."""

@@ -13,6 +13,7 @@ from pipeline.errors import RegistryError
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.registry import Version
     from pipeline.target import Target
 
 REPORT = "report.html"
@@ -108,20 +109,16 @@ def rollback(options: Namespace, settings: Settings) -> int:
         raise RegistryError("nothing is served: there is nothing to roll back from")
     registry = Registry(target)
     following = registry.wanted(without=served.version)
-    then = f"version {following.number} is served" if following else "nothing is served"
-    failed = following is not None and following.failure is not None
-    if following and failed:  # the deploy function tries it again only once it is approved again
-        then = (
-            f"it goes on being served, as version {following.number}, the next, did not come into "
-            f"service ({following.failure}): approve that or another one first"
-        )
-    print(f"version {served.version} is served; once it is rejected, {then}", file=sys.stderr)
+    print(
+        f"version {served.version} is served; once it is rejected, {_next(following)}",
+        file=sys.stderr,
+    )
     if not options.yes and not _agrees():
         print("nothing is changed", file=sys.stderr)
         return 1
     decision = registry.decide(served.version, REJECTED, options.reason or "")
     if options.json:
-        number = following.number if following and not failed else None
+        number = following.number if following and not following.failure else None
         _print_json({"rejected": served.version, "next": number, "changed": decision.changed})
     else:
         print(f"version {served.version} is now Rejected: {decision.version.reason}")
@@ -171,13 +168,25 @@ def unpin(options: Namespace, settings: Settings) -> int:
     wanted = registry.wanted()
     if options.json:
         numbers = [version.number for version in pinned]
-        _print_json({"unpinned": numbers, "wanted": wanted.number if wanted else None})
+        following = wanted.number if wanted and not wanted.failure else None
+        _print_json({"unpinned": numbers, "wanted": following})
     elif pinned:
-        then = f"; version {wanted.number} is to be served" if wanted else ""
-        print(f"version {pinned[0].number} is not pinned any more{then}")
+        print(f"version {pinned[0].number} is not pinned any more: {_next(wanted)}")
     else:
         print("no version is pinned; nothing is changed")
     return 0
+
+
+def _next(following: Version | None) -> str:
+    """What is served then. A version that failed is tried again only once it is approved again."""
+    if following is None:
+        return "nothing is served"
+    if following.failure is None:
+        return f"version {following.number} is served"
+    return (
+        f"it goes on being served, as version {following.number}, the next, did not come into "
+        f"service ({following.failure}): approve that or another one first"
+    )
 
 
 def _must_exist(target: Target, bucket: str, key: str, number: int) -> None:

@@ -12,7 +12,7 @@ from deploy_model import notes as other_half
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import notes, reviewing
+from pipeline import commands, notes, reviewing
 from pipeline.cli import main
 from pipeline.comparison import p_value
 from pipeline.registry import APPROVED, REJECTED, Registry
@@ -23,7 +23,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def here(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reviewing, "_target", lambda settings: target)
+    for module in (commands, reviewing):
+        monkeypatch.setattr(module, "_target", lambda settings: target)
 
 
 def measured(accuracy: float, deviation: Any = 0.002) -> bytes:
@@ -57,6 +58,15 @@ def register(target: Target, evaluation: bytes = b"{}", report: bool = False, **
         },
     )
     return number
+
+
+def fail(target: Target, number: int, reason: str) -> None:
+    """The deploy function's note that a version did not come into service."""
+    version = Registry(target).find(number)
+    noted = other_half.failure("model", reason, version.approved_at, datetime.now(UTC))
+    target.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn, CustomerMetadataProperties=noted
+    )
 
 
 def serve(target: Target, version: int) -> None:
@@ -181,13 +191,7 @@ def test_rolling_back_to_a_version_that_failed_says_that_nothing_changes(
     for number in (1, 2):
         register(target)
         Registry(target).decide(number, APPROVED, "good")
-    version = Registry(target).find(1)
-    target.client("sagemaker").update_model_package(
-        ModelPackageArn=version.arn,
-        CustomerMetadataProperties=other_half.failure(
-            "model", "out of memory", version.approved_at, datetime.now(UTC)
-        ),
-    )
+    fail(target, 1, "out of memory")
     serve(target, 2)
     assert main(["registry", "rollback", "--reason", "too sure", "--yes", "--json"]) == 0
     said = capsys.readouterr()
@@ -243,8 +247,90 @@ def test_a_pinned_version_is_wanted_until_it_is_unpinned(
     assert main(["registry", "pin", "1"]) == 0
     assert registry.wanted() == registry.find(1)
     assert main(["registry", "unpin"]) == 0
-    assert "version 2 is to be served" in capsys.readouterr().out
+    assert "version 1 is not pinned any more: version 2 is served" in capsys.readouterr().out
     assert registry.find(1).pinned_at == ""
+
+
+def test_unpinning_announces_no_version_that_did_not_come_into_service(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(target)
+    for number in (1, 2):
+        register(target)
+        registry.decide(number, APPROVED, "good")
+    registry.pin(1)
+    fail(target, 2, "out of memory")
+    assert main(["registry", "unpin"]) == 0
+    said = capsys.readouterr().out
+    assert "it goes on being served, as version 2, the next, did not come into service" in said
+    registry.pin(1)
+    assert main(["registry", "unpin", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"unpinned": [1], "wanted": None}
+
+
+def test_a_version_that_did_not_come_into_service_cannot_be_pinned(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    Registry(target).decide(1, APPROVED, "good")
+    fail(target, 1, "out of memory")
+    assert main(["registry", "pin", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "version 1 did not come into service (out of memory): approve it again" in said
+
+
+def test_a_pin_does_not_bring_back_a_failure_from_before_the_approval(target: Target) -> None:
+    register(target)
+    registry = Registry(target)
+    registry.decide(1, APPROVED, "good")
+    version = registry.find(1)
+    earlier = datetime.now(UTC) - timedelta(minutes=5)
+    target.client("sagemaker").update_model_package(  # noted, and approved anew since
+        ModelPackageArn=version.arn,
+        CustomerMetadataProperties=other_half.failure("model", "slow", earlier, earlier),
+    )
+    assert registry.find(1).failure is None
+    assert registry.pin(1).failure is None
+
+
+def test_the_list_shows_what_is_pinned_and_what_failed(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(target)
+    for number in (1, 2, 3):
+        register(target)
+        registry.decide(number, APPROVED, "good")
+    registry.pin(1)
+    fail(target, 2, "out of memory")
+    assert main(["registry", "list"]) == 0
+    third, second, first = capsys.readouterr().out.splitlines()[1:]
+    assert "Approved, pinned  " in first
+    assert "Approved, failed  " in second
+    assert "Approved  " in third
+    assert main(["registry", "show", "2"]) == 0
+    assert "failure            out of memory" in capsys.readouterr().out
+
+
+def test_the_history_tells_pins_and_what_was_decided_elsewhere(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(target)
+    registry = Registry(target)
+    registry.decide(1, APPROVED, "good")
+    for _ in range(2):  # the second changes nothing
+        registry.pin(1)
+    registry.unpin()
+    target.client("sagemaker").update_model_package(
+        ModelPackageArn=registry.find(1).arn,
+        ModelApprovalStatus=REJECTED,
+        ApprovalDescription="in Studio",
+    )
+    assert main(["--json", "registry", "history"]) == 0
+    events = json.loads(capsys.readouterr().out)
+    told = {one["what"]: one for one in events}
+    assert len(events) == len(told) == 4
+    assert "arn:aws:iam" in told["Pinned"]["by"] and "arn:aws:iam" in told["Unpinned"]["by"]
+    assert told["Rejected"]["reason"] == "in Studio"
 
 
 def test_pinning_a_version_takes_the_other_pins_away(target: Target) -> None:
@@ -269,13 +355,7 @@ def test_deciding_anew_takes_pin_and_failure_away(target: Target) -> None:
     registry = Registry(target)
     registry.decide(1, APPROVED, "good")
     registry.pin(1)
-    version = registry.find(1)
-    target.client("sagemaker").update_model_package(
-        ModelPackageArn=version.arn,
-        CustomerMetadataProperties=other_half.failure(
-            "model", "slow", version.approved_at, datetime.now(UTC)
-        ),
-    )
+    fail(target, 1, "slow")
     assert registry.find(1).failure == "slow"
     again = registry.decide(1, APPROVED, "it was the network")
     assert again.changed
