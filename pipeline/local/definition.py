@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from pipeline.local.arguments import wrong_step
+from pipeline.local.cache import duration_s
 from pipeline.local.errors import ServiceError
 from pipeline.local.expressions import (
     COMPARISONS,
@@ -16,9 +18,11 @@ from pipeline.local.expressions import (
     referenced_steps,
     references,
 )
+from pipeline.local.form import PARAMETER, misfit, misfit_of_steps
 from pipeline.local.supported import EXCEPTION_TYPES, EXECUTION_VARIABLES, STEP_TYPES, unsupported
 
 VERSION = "2020-12-01"
+PROPERTY_FILE = re.compile(r"Steps\.[^.]+\.PropertyFiles\..+")
 STEP_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 Step = dict[str, Any]
 
@@ -47,26 +51,59 @@ def parse(text: str) -> dict[str, Any]:
     """The checked definition; a ServiceError names the first thing that is wrong with it."""
     try:
         definition = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid(f"the pipeline definition is not JSON: {error}") from error
     if not isinstance(definition, dict) or definition.get("Version") != VERSION:
         raise invalid(f"the pipeline definition needs Version {VERSION}")
-    steps = list(every_step(definition.get("Steps", [])))
-    names = [step.get("Name", "") for step in steps]
-    if not steps:
-        raise invalid("the pipeline definition has no Steps")
+    steps = list(every_step(_formed(definition)))
     known: set[str] = set()
-    for name in names:
+    for name in (step["Name"] for step in steps):
         if not STEP_NAME.fullmatch(name):
             raise invalid(f"step name {name!r} is not legal (form: {STEP_NAME.pattern})")
         if name in known:
             raise invalid(f"step name {name} is used twice")
         known.add(name)
-    parameters = {item["Name"] for item in definition.get("Parameters", [])}
+    parameters = _check_parameters(definition.get("Parameters", []))
     for step in steps:
         _check_step(step, known, parameters)
     _check_order(definition["Steps"])
     return definition
+
+
+def check(text: str) -> None:
+    """As `parse`, and every step's request too; what a service model costs to load is paid once."""
+    steps = list(every_step(parse(text)["Steps"]))
+    files: set[str] = set()
+    for step in steps:
+        wrong = wrong_step(step)
+        if wrong:
+            raise invalid(f"step {step['Name']}: {' '.join(wrong.split())}")
+        files |= _property_files(step)
+    for step in steps:
+        for reference in references(own_parts(step)):
+            if PROPERTY_FILE.fullmatch(reference) and reference not in files:
+                raise invalid(f"step {step['Name']}: there is no property file {reference}")
+
+
+def _formed(definition: dict[str, Any]) -> list[Step]:
+    """The steps, once all of the definition is known to have the form of one."""
+    if not definition.get("Steps"):
+        raise invalid("the pipeline definition has no Steps")
+    wrong = misfit(definition.get("Parameters", []), [PARAMETER], "Parameters")
+    wrong = wrong or misfit_of_steps(definition["Steps"])
+    if wrong:
+        raise invalid(wrong)
+    steps: list[Step] = definition["Steps"]
+    return steps
+
+
+def _check_parameters(parameters: list[dict[str, Any]]) -> set[str]:
+    """The names of the parameters, each of a type that there is."""
+    for item in parameters:
+        if item["Type"] not in READERS:
+            valid = ", ".join(READERS)
+            raise invalid(f"parameter {item['Name']} has no type {item['Type']} (valid: {valid})")
+    return {item["Name"] for item in parameters}
 
 
 def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
@@ -78,6 +115,7 @@ def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
     for path in unsupported(step):
         raise invalid(f"step {step['Name']}: {path} does not run in the local account")
     _check_retry_policies(step)
+    _check_cache(step)
     if step["Type"] == "Condition":
         for condition in step["Arguments"]["Conditions"]:
             _check_condition(step["Name"], condition)
@@ -96,8 +134,31 @@ def _check_retry_policies(step: Step) -> None:
                 raise invalid(f"step {step['Name']}: no exception type {kind} (valid: {valid})")
 
 
+def _check_cache(step: Step) -> None:
+    expiry = step.get("CacheConfig", {}).get("ExpireAfter")
+    if expiry is not None:
+        try:
+            duration_s(expiry)
+        except ServiceError as error:
+            raise invalid(f"step {step['Name']}: ExpireAfter is {error.message}") from error
+
+
+def _property_files(step: Step) -> set[str]:
+    """What others call the property files of a step; each must be in an output that it has."""
+    outputs = step.get("Arguments", {}).get("ProcessingOutputConfig", {}).get("Outputs", [])
+    known = [output["OutputName"] for output in outputs]
+    for file in step.get("PropertyFiles", []):
+        if file["OutputName"] not in known:
+            raise invalid(
+                f"step {step['Name']}: property file {file['PropertyFileName']} is in output "
+                f"{file['OutputName']}, which the step does not have"
+            )
+    names = (file["PropertyFileName"] for file in step.get("PropertyFiles", []))
+    return {f"Steps.{step['Name']}.PropertyFiles.{name}" for name in names}
+
+
 def _check_condition(step: str, condition: Mapping[str, Any]) -> None:
-    kind = condition.get("Type")
+    kind = condition["Type"]
     if kind == "Not":
         _check_condition(step, negated(condition))
     elif kind == "Or":

@@ -8,14 +8,9 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ParamValidationError
-from botocore.loaders import Loader
-from botocore.model import ServiceModel, StructureShape
-from botocore.validate import ParamValidator
-
+from pipeline.local.arguments import wrong_arguments
 from pipeline.local.errors import ServiceError, StepError
 from pipeline.local.jobs import job_lock, run_job
 from pipeline.local.processes import held
@@ -95,24 +90,15 @@ def run_transform(context: StepContext, arguments: Document) -> Result:
     return _run_job(context, "Transform", arguments)
 
 
-@cache
-def _service_model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
-
-
 def _request(context: StepContext, operation: str, arguments: Document) -> Document:
-    """Send a request of the pipeline's, checked against the service model as boto3 checks its own.
-
-    Without a boto3 client: making one takes longer than all else that a run of the runner does.
-    """
+    """Send a request of the pipeline's, checked as boto3 checks its own."""
     service, _, name = operation.partition(":")
-    shape = _service_model(service).operation_model(name).input_shape
+    wrong = wrong_arguments(service, name, arguments)
+    if wrong:
+        raise StepError(f"Parameter validation failed:\n{wrong}")
     try:
-        report = ParamValidator().validate(arguments, shape or StructureShape("", {}))
-        if report.has_errors():
-            raise ParamValidationError(report=report.generate_report())
         return context.account.call(operation, arguments)
-    except (ServiceError, ParamValidationError) as error:
+    except ServiceError as error:
         raise StepError(str(error)) from error
 
 

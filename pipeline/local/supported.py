@@ -17,7 +17,7 @@ STEP_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
         "a process a host; sharded, replicated, gzip'd and manifest inputs",
     ),
     "Training": (
-        (*JOB_FIELDS, "PropertyFiles"),
+        JOB_FIELDS,
         "a process a host; channels, checkpoints, `model.tar.gz` and `output.tar.gz`",
     ),
     "Transform": (JOB_FIELDS, "the model's server, one request a file or a line, `.out` objects"),

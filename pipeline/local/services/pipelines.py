@@ -7,7 +7,7 @@ import string
 import time
 
 from pipeline.local.account import Account, answers
-from pipeline.local.definition import parameter_values, parse
+from pipeline.local.definition import check, parameter_values, parse
 from pipeline.local.errors import ServiceError
 from pipeline.local.objects import split_uri
 from pipeline.local.processes import held, is_alive, start
@@ -41,7 +41,7 @@ def create_pipeline(account: Account, request: Document) -> Document:
     text = _definition(account, request)
     if text is None:
         raise ServiceError("ValidationException", "a pipeline needs a PipelineDefinition")
-    parse(text)
+    check(text)
     now = time.time()
     with account.store.transaction():
         if account.store.get("pipeline", name):
@@ -71,7 +71,7 @@ def create_pipeline(account: Account, request: Document) -> Document:
 def update_pipeline(account: Account, request: Document) -> Document:
     text = _definition(account, request)
     if text is not None:
-        parse(text)
+        check(text)
     with account.store.transaction():
         pipeline = describe_pipeline(account, request)
         changes = {"PipelineDefinition": text} if text is not None else {}

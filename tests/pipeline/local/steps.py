@@ -36,7 +36,11 @@ def processing(
     }
     code = {
         "InputName": "code",
-        "S3Input": {"S3Uri": f"s3://b/code/{name}", "LocalPath": "/opt/ml/processing/input/code"},
+        "S3Input": {
+            "S3Uri": f"s3://b/code/{name}",
+            "S3DataType": "S3Prefix",
+            "LocalPath": "/opt/ml/processing/input/code",
+        },
     }
     step = {
         "Name": name,

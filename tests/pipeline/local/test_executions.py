@@ -194,9 +194,19 @@ def test_register_and_model_steps_make_their_resources(box: Any) -> None:
     assert len(box.client("sagemaker").list_models()["Models"]) == 1
 
 
-def test_an_argument_that_aws_would_refuse_is_refused(box: Any) -> None:
+def test_an_argument_that_aws_would_refuse_is_refused_before_the_run(box: Any) -> None:
     step = {"Name": "R", "Type": "RegisterModel", "Arguments": {"ModelPackageGroupName": 7}}
-    assert "Parameter validation failed" in box.run({"Steps": [step]})["FailureReason"]
+    with pytest.raises(ClientError, match="step R: Invalid type for parameter ModelPackageGroup"):
+        box.run({"Steps": [step]})
+    assert box.client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+
+
+def test_an_argument_that_only_the_run_gives_is_checked_in_it(box: Any) -> None:
+    count = {"Name": "Name", "Type": "Integer", "DefaultValue": 7}
+    arguments = {"ModelPackageGroupName": {"Get": "Parameters.Name"}}
+    step = {"Name": "R", "Type": "RegisterModel", "Arguments": arguments}
+    execution = box.run({"Parameters": [count], "Steps": [step]})
+    assert "Parameter validation failed" in execution["FailureReason"]
 
 
 WAITING = "import pathlib, sys, time\npathlib.Path(sys.argv[2]).touch()\ntime.sleep(300)\n"
