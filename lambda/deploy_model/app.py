@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from deploy_model.apply import apply
 from deploy_model.errors import ArtifactError, EventError
@@ -26,6 +27,7 @@ from deploy_model.observe import Clients, observe
 from deploy_model.observed import APPROVED, PENDING, Observed
 from deploy_model.plan import Plan, Status, plan, refuse
 from deploy_model.settings import Settings
+from deploy_model.variants import Request
 from deploy_model.verify import verify
 
 DETAIL_TYPES = ("SageMaker Model Package State Change", "SageMaker Endpoint State Change")
@@ -117,14 +119,25 @@ def _change(surroundings: Surroundings, settings: Settings) -> tuple[Observed, P
     for _ in range(MAX_ROUNDS):
         observed = observe(clients, settings)
         step = _verified(surroundings, observed, plan(settings, observed, surroundings.now()))
-        for request in step.requests:
-            done = apply(clients, settings, observed, request)
-            logger.info("sent" if done else "overtaken", operation=request.operation)
-            if not done:
-                break
         if not step.requests:
             break
+        try:
+            _send(clients, settings, observed, step.requests)
+        except ClientError:
+            _send(clients, settings, observed, step.when_refused)
+            raise
     return observed, step
+
+
+def _send(
+    clients: Clients, settings: Settings, observed: Observed, requests: tuple[Request, ...]
+) -> None:
+    """In order, up to one that the account has moved on from."""
+    for request in requests:
+        done = apply(clients, settings, observed, request)
+        logger.info("sent" if done else "overtaken", operation=request.operation)
+        if not done:
+            break
 
 
 def _verified(surroundings: Surroundings, observed: Observed, step: Plan) -> Plan:

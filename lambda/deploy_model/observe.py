@@ -67,7 +67,8 @@ def _endpoint(clients: Clients, settings: Settings) -> Endpoint | None:
     if answer is None:
         return None
     status, config_name = answer["EndpointStatus"], answer["EndpointConfigName"]
-    variant = _variant(sagemaker, config_name)
+    config = _config(sagemaker, config_name)
+    variant = config.get("ProductionVariants", [{}])[0]
     instance_type = variant.get("InstanceType", "")
     return Endpoint(
         status=status,
@@ -77,6 +78,7 @@ def _endpoint(clients: Clients, settings: Settings) -> Endpoint | None:
         served_package_arn=_package_arn(sagemaker, variant),
         instance_type=instance_type,
         scaling=_scaling(clients, settings) if instance_type else None,
+        is_plain=not {"ShadowProductionVariants", "DataCaptureConfig"} & config.keys(),
         is_recorded=status != "InService" or _is_recorded(clients, settings, config_name),
     )
 
@@ -178,16 +180,17 @@ def _configs(sagemaker: SageMakerClient, settings: Settings) -> tuple[Named, ...
     )
 
 
-def _variant(sagemaker: SageMakerClient, config_name: str) -> Mapping[str, Any]:
-    """The production variant of a config; nothing where the config is gone."""
+def _config(sagemaker: SageMakerClient, config_name: str) -> Mapping[str, Any]:
+    """What an endpoint is made of; nothing where the config is gone."""
     try:
-        config = sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
+        config: Mapping[str, Any] = sagemaker.describe_endpoint_config(
+            EndpointConfigName=config_name
+        )
     except ClientError as error:
         if is_missing(error):
             return {}
         raise
-    variant: Mapping[str, Any] = config["ProductionVariants"][0]
-    return variant
+    return config
 
 
 def _package_arn(sagemaker: SageMakerClient, variant: Mapping[str, Any]) -> str | None:

@@ -8,8 +8,9 @@ from datetime import datetime
 APPROVED = "Approved"
 PENDING = "PendingManualApproval"
 
-# An endpoint in one of these can be neither updated nor deleted; it leaves them by itself.
-IN_FLIGHT = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
+# After a roll-back that failed, an endpoint serves a mixture: it takes an update all the same.
+SERVING = frozenset({"InService", "UpdateRollbackFailed"})
 # These take no update: the way out is to delete and create again.
 BROKEN = frozenset({"Failed", "OutOfService"})
 
@@ -58,6 +59,8 @@ class Endpoint:
     """Machine of the variant in service; empty for a serverless one."""
     scaling: Scaling | None = None
     """How its machines are scaled; None where they are not, or where it has none."""
+    is_plain: bool = True
+    """Whether its config has neither a shadow nor keeps requests."""
     is_recorded: bool = True
     """Whether the history has the config in service."""
 
@@ -67,7 +70,8 @@ class Endpoint:
 
     @property
     def is_in_flight(self) -> bool:
-        return self.status in IN_FLIGHT
+        """Whether it can be neither updated nor deleted; it comes out of that by itself."""
+        return self.status not in SERVING | BROKEN
 
     @property
     def is_broken(self) -> bool:

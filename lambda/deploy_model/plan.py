@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from deploy_model import notes
-from deploy_model.observed import APPROVED, Endpoint, ModelPackage, Observed
+from deploy_model.observed import APPROVED, SERVING, Endpoint, ModelPackage, Named, Observed
 from deploy_model.rollout import (
     Rollout,
     delete_endpoint,
@@ -45,6 +45,8 @@ class Plan:
     requests: tuple[Request, ...] = ()
     rollout: Rollout | None = None
     """What the requests bring into service; it has to be verified first."""
+    when_refused: tuple[Request, ...] = ()
+    """What is sent where one of them is refused: what serves on goes on following the traffic."""
 
 
 def plan(settings: Settings, observed: Observed, now: datetime) -> Plan:
@@ -60,9 +62,10 @@ def plan(settings: Settings, observed: Observed, now: datetime) -> Plan:
         if rollout.is_served_by(endpoint.config_name):
             return _keep(settings, observed, endpoint, desired)
     if desired.failed_model == rollout.model_name:
-        return Plan("failed", desired.arn, _failure(observed, desired, desired.failed_reason))
+        message = _failure(observed, desired, desired.failed_reason)
+        return Plan("failed", desired.arn, message, _follow_traffic(settings, endpoint))
     if observed.missing_alarms:
-        return _refuse_unguarded(observed, desired)
+        return _refuse_unguarded(settings, observed, desired)
     return _bring_into_service(settings, observed, rollout, now)
 
 
@@ -101,13 +104,14 @@ def _bring_into_service(
     return _update(settings, observed, endpoint, rollout)
 
 
-def _refuse_unguarded(observed: Observed, desired: ModelPackage) -> Plan:
+def _refuse_unguarded(settings: Settings, observed: Observed, desired: ModelPackage) -> Plan:
     missing = ", ".join(observed.missing_alarms)
     return Plan(
         "failed",
         desired.arn,
         f"version {desired.version} waits: there is no alarm {missing}, and without it nothing "
         f"would roll back a bad version; {_consequence(observed)}",
+        _follow_traffic(settings, observed.endpoint),
     )
 
 
@@ -135,6 +139,7 @@ def _without_approval(settings: Settings, observed: Observed) -> Plan:
         f"version {served.version} is served but is {served.approval_status}: deleting the "
         "endpoint",
         _delete(settings, endpoint),
+        _scale_again(settings, endpoint),
     )
 
 
@@ -143,15 +148,22 @@ def _delete(settings: Settings, endpoint: Endpoint) -> tuple[Request, ...]:
     return (*scaling, delete_endpoint(settings))
 
 
-def _nothing_approved(observed: Observed, rest: str, requests: tuple[Request, ...] = ()) -> Plan:
+def _nothing_approved(
+    observed: Observed,
+    rest: str,
+    requests: tuple[Request, ...] = (),
+    when_refused: tuple[Request, ...] = (),
+) -> Plan:
     pending = observed.pending()
     if pending is None:
-        return Plan("nothing_approved", None, f"no version is approved; {rest}", requests)
+        message = f"no version is approved; {rest}"
+        return Plan("nothing_approved", None, message, requests, when_refused=when_refused)
     return Plan(
         "awaiting_approval",
         pending.arn,
         f"version {pending.version} awaits approval; {rest}",
         requests,
+        when_refused=when_refused,
     )
 
 
@@ -170,13 +182,27 @@ def _update(settings: Settings, observed: Observed, endpoint: Endpoint, rollout:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling.html
     changes_type = endpoint.instance_type != settings.instance_type
     stop = (stop_scaling(settings),) if endpoint.scaling and changes_type else ()
-    update = rollout.update_endpoint(from_serverless=not endpoint.on_machines)
     return Plan(
         "deploying",
         rollout.package.arn,
         f"updating the endpoint to version {rollout.package.version}",
-        (*_missing(observed, rollout), *stop, update),
+        (
+            *_untried(observed, endpoint, rollout),
+            *_missing(observed, rollout),
+            *stop,
+            rollout.update_endpoint(endpoint),
+        ),
         rollout,
+        _scale_again(settings, endpoint),
+    )
+
+
+def _untried(observed: Observed, endpoint: Endpoint, rollout: Rollout) -> tuple[Request, ...]:
+    """Forget attempts that were begun and never asked for: this one must not count as theirs."""
+    return tuple(
+        delete_endpoint_config(config.name)
+        for config in observed.configs
+        if config.name != rollout.config_name and not _is_older(config, endpoint)
     )
 
 
@@ -217,6 +243,7 @@ def _replace_machines(settings: Settings, endpoint: Endpoint, rollout: Rollout) 
         "minutes without service",
         _delete(settings, endpoint),
         rollout,
+        _scale_again(settings, endpoint),
     )
 
 
@@ -228,9 +255,13 @@ def _was_tried(rollout: Rollout, observed: Observed, endpoint: Endpoint) -> bool
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
     """
     return any(
-        config.name == rollout.config_name and config.created_at <= endpoint.last_modified_at
+        config.name == rollout.config_name and _is_older(config, endpoint)
         for config in observed.configs
     )
+
+
+def _is_older(config: Named, endpoint: Endpoint) -> bool:
+    return config.created_at <= endpoint.last_modified_at
 
 
 def _failure(observed: Observed, desired: ModelPackage, reason: str) -> str:
@@ -261,11 +292,21 @@ def _keep(
         facts = {"outcome": "served", "version": desired.version, "at": since}
         requests.append(record(settings, endpoint.config_name, facts))
     # last: where it is refused, what came into service is in the history all the same
-    if settings.on_machines and endpoint.scaling != wanted_scaling(settings):
-        requests += scale(settings)
+    requests += _follow_traffic(settings, endpoint)
     return Plan(
         "in_service", desired.arn, f"version {desired.version} is in service", tuple(requests)
     )
+
+
+def _follow_traffic(settings: Settings, endpoint: Endpoint | None) -> tuple[Request, ...]:
+    """Have the machines scaled that serve, whatever an update has or has not come to."""
+    if endpoint is None or endpoint.scaling == wanted_scaling(settings):
+        return ()
+    return _scale_again(settings, endpoint)
+
+
+def _scale_again(settings: Settings, endpoint: Endpoint) -> tuple[Request, ...]:
+    return scale(settings) if endpoint.on_machines and endpoint.status in SERVING else ()
 
 
 def _prune(observed: Observed, endpoint: Endpoint) -> tuple[Request, ...]:

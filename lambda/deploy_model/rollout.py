@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy_model.observed import ModelPackage
+from deploy_model.observed import Endpoint, ModelPackage
 from deploy_model.settings import Settings
 from deploy_model.variants import (
     SHADOW_VARIANT_NAME,
@@ -99,14 +99,19 @@ class Rollout:
             },
         )
 
-    def update_endpoint(self, *, from_serverless: bool = False) -> Request:
+    def update_endpoint(self, endpoint: Endpoint) -> Request:
         """An update; one away from serverless cannot be rolled back, so nothing guards it."""
         parameters: dict[str, Any] = {
             "EndpointName": self.settings.endpoint_name,
             "EndpointConfigName": self.config_name,
         }
-        if self.settings.on_machines and not from_serverless:
+        if self.settings.on_machines and endpoint.on_machines:
             parameters["DeploymentConfig"] = deployment(self.settings)
+            # as many machines as the traffic has asked for, not the fewest:
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
+            # what else is kept with a shadow or captured requests, no page says
+            is_plain = self.shadow is None and data_capture(self.settings) is None
+            parameters["RetainAllVariantProperties"] = is_plain and endpoint.is_plain
         return Request("sagemaker", "UpdateEndpoint", parameters)
 
     def _create_model(self, name: str, package: ModelPackage) -> Request:

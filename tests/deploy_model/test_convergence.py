@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
+import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from deploy_model.app import Outcome, converge
 from deploy_model.settings import Settings
 from hypothesis import settings as hypothesis_settings
@@ -16,10 +20,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.deploy_model.world import BUCKET, ROLE, Killed, World
 
 SETTINGS = Settings("sentiment", "sentiment", ROLE, BUCKET)
+ALARM = "sentiment-endpoint-5xx"
+MACHINES = replace(SETTINGS, endpoint_mode="RealTime", rollback_alarm_names=(ALARM,))
+OTHER_MACHINES = replace(MACHINES, instance_type="ml.c5.xlarge", max_instance_count=9)
+BAD_MACHINES = replace(MACHINES, instance_type="ml.t2.medium")
 # `make soak` asks for more
 RUNS = int(os.environ.get("SOAK_RUNS", "60"))
 STEPS = int(os.environ.get("SOAK_STEPS", "50"))
 STATUSES = ("Approved", "Rejected", "PendingManualApproval")
+STATUSES_OF_ENDPOINTS = (
+    botocore.session.get_session().get_service_model("sagemaker").shape_for("EndpointStatus").enum
+)
 
 
 class Operators(RuleBasedStateMachine):
@@ -27,7 +38,8 @@ class Operators(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(alarms={ALARM}, bad_machines={BAD_MACHINES.instance_type})
+        self.settings = SETTINGS
 
     @rule(status=st.sampled_from(STATUSES), healthy=st.integers(0, 3))
     def register(self, status: str, healthy: int) -> None:
@@ -41,19 +53,30 @@ class Operators(RuleBasedStateMachine):
         """The event that follows may be lost: `wake` is a rule of its own."""
         self.world.review(data.draw(st.sampled_from(sorted(self.world.packages))), status)
 
+    @rule(settings=st.sampled_from((SETTINGS, MACHINES, OTHER_MACHINES, BAD_MACHINES)))
+    def reconfigure(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @rule(alarms=st.sampled_from((set(), {ALARM})))
+    def lose_or_find_the_alarm(self, alarms: set[str]) -> None:
+        self.world.alarms = alarms
+
+    @rule(lacking=st.sampled_from((set(), {OTHER_MACHINES.instance_type})))
+    def lose_or_get_quota(self, lacking: set[str]) -> None:
+        self.world.lacking = lacking
+
     @rule(times=st.integers(1, 3))
     def wake(self, times: int) -> None:
         for _ in range(times):
-            converge(self.world.surroundings, SETTINGS)
+            with suppress(ClientError):  # for want of quota
+                converge(self.world.surroundings, self.settings)
 
     @rule(requests_later=st.integers(0, 40), after=st.booleans())
     def wake_and_die(self, requests_later: int, after: bool) -> None:
         cut = self.world.calls + requests_later
         self.world.kill_before, self.world.kill_after = (None, cut) if after else (cut, None)
-        try:
-            converge(self.world.surroundings, SETTINGS)
-        except Killed:
-            pass
+        with suppress(Killed, ClientError):
+            converge(self.world.surroundings, self.settings)
         self.world.kill_before = self.world.kill_after = None
 
     @rule()
@@ -66,7 +89,11 @@ class Operators(RuleBasedStateMachine):
             assert self.world.endpoint.config in self.world.configs
 
     def teardown(self) -> None:
-        outcome = run_to_the_end(self.world, lambda: converge(self.world.surroundings, SETTINGS))
+        self.world.lacking = set()
+        outcome = run_to_the_end(
+            self.world, lambda: converge(self.world.surroundings, self.settings)
+        )
+        self.assert_that_machines_follow_the_traffic()
         approved = [p for p in self.world.packages.values() if p.status == "Approved"]
         if not approved:
             assert self.world.endpoint is None
@@ -74,13 +101,23 @@ class Operators(RuleBasedStateMachine):
             return
         wanted = max(approved, key=lambda p: (p.modified_at or p.created_at, p.version))
         assert outcome["model_package_arn"] == wanted.arn
-        if wanted.version in self.world.bad:
-            assert outcome["status"] == "failed"
-            assert self.world.served() != wanted.version
-        else:
-            assert outcome["status"] == "in_service"
+        if outcome["status"] == "in_service":
             assert self.world.served() == wanted.version
             assert len(self.world.configs) <= 4
+            return
+        assert outcome["status"] == "failed"
+        unguarded = self.settings.on_machines and not self.world.alarms
+        assert wanted.version in self.world.bad or self.settings == BAD_MACHINES or unguarded
+
+    def assert_that_machines_follow_the_traffic(self) -> None:
+        if self.world.endpoint is None or self.world.endpoint.status != "InService":
+            return
+        scaling = self.world.scaling
+        if "InstanceType" not in self.world.variant(self.world.endpoint.config):
+            assert scaling is None
+            return
+        assert scaling is not None and scaling["policy"] is not None
+        assert scaling["MaxCapacity"] == self.settings.max_instance_count
 
 
 def run_to_the_end(world: World, wake: Callable[[], Outcome]) -> Outcome:
@@ -99,6 +136,47 @@ Operators.TestCase.settings = hypothesis_settings(
     max_examples=RUNS, stateful_step_count=STEPS, deadline=None
 )
 TestOperators = Operators.TestCase
+
+
+@pytest.mark.parametrize("status", STATUSES_OF_ENDPOINTS)
+def test_from_whatever_status_an_endpoint_comes_to_serve_what_is_wanted(status: str) -> None:
+    world = World()
+
+    def wake() -> Outcome:
+        return converge(world.surroundings, SETTINGS)
+
+    world.register("Approved")
+    run_to_the_end(world, wake)
+    assert world.endpoint is not None
+    world.endpoint.status = status
+    world.register("Approved")
+    assert run_to_the_end(world, wake)["status"] == "in_service"
+    assert world.served() == 2
+    assert world.endpoint.status == "InService"
+
+
+def test_an_attempt_that_died_before_its_update_is_not_taken_for_one_that_failed() -> None:
+    world = World()
+
+    def wake() -> Outcome:
+        return converge(world.surroundings, SETTINGS)
+
+    def die(operation: str) -> None:
+        if operation == "UpdateEndpoint":
+            raise Killed
+
+    world.register("Approved")
+    run_to_the_end(world, wake)
+    world.register("Approved")
+    world.interfere = die
+    with pytest.raises(Killed):
+        wake()
+    world.interfere = lambda _: None
+    world.bad.add(world.register("Approved"))
+    assert run_to_the_end(world, wake)["status"] == "failed"
+    world.review(3, "Rejected")
+    assert run_to_the_end(world, wake)["status"] == "in_service"
+    assert world.served() == 2
 
 
 def first_version(world: World) -> int | None:

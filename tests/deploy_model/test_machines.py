@@ -9,10 +9,11 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from deploy_model.app import Outcome, converge
 from deploy_model.errors import SettingsError
-from deploy_model.observed import ModelPackage
+from deploy_model.observed import Endpoint, ModelPackage
 from deploy_model.rollout import Rollout, delete_endpoint, note, record, tell
 from deploy_model.settings import Settings
 from deploy_model.variants import Request, scale, stop_scaling
@@ -71,7 +72,8 @@ def requests(settings: Settings) -> list[Request]:
         *rollout.create_models(),
         rollout.create_endpoint_config(),
         rollout.create_endpoint(),
-        rollout.update_endpoint(),
+        rollout.update_endpoint(Endpoint("InService", "before", NOON)),
+        rollout.update_endpoint(Endpoint("InService", "before", NOON, instance_type="ml.m5.large")),
         delete_endpoint(settings),
         record(settings, rollout.config_name, {"outcome": "served"}),
         note(a_package(1), {"noted_at": NOON.isoformat()}),
@@ -177,6 +179,55 @@ def test_machines_of_another_type_are_out_of_autoscalings_hands_meanwhile(world:
     wake(world, larger)
     assert world.served() == version
     assert world.scaling is not None
+
+
+LARGER = replace(MACHINES, instance_type="ml.c5.xlarge")
+
+
+def test_machines_that_serve_on_are_scaled_again_where_a_change_of_their_type_is_rolled_back(
+    world: World,
+) -> None:
+    version = serve(world)
+    world.bad_machines.add("ml.c5.xlarge")
+    wake(world, LARGER)
+    assert world.scaling is None
+    world.settle()
+    assert wake(world, LARGER)["status"] == "failed"
+    assert world.served() == version
+    assert world.scaling is not None
+    world.sent.clear()
+    wake(world, LARGER)
+    assert world.sent == []
+
+
+def test_machines_that_serve_on_are_scaled_again_where_a_change_of_their_type_is_refused(
+    world: World,
+) -> None:
+    version = serve(world)
+    world.lacking.add("ml.c5.xlarge")
+    for _ in range(2):
+        with pytest.raises(ClientError, match="ResourceLimitExceeded"):
+            wake(world, LARGER)
+        assert world.scaling is not None
+    world.lacking.clear()
+    wake(world, LARGER)
+    world.settle()
+    assert (wake(world, LARGER)["status"], world.served()) == ("in_service", version)
+
+
+def test_a_new_version_starts_on_as_many_machines_as_the_traffic_has_asked_for(
+    world: World,
+) -> None:
+    serve(world)
+    world.register("Approved")
+    wake(world)
+    assert sent(world, "UpdateEndpoint")["RetainAllVariantProperties"] is True
+
+
+def test_with_a_shadow_the_machines_are_as_many_as_are_set(world: World) -> None:
+    serve(world)
+    wake(world, replace(MACHINES, shadow_version=world.register()))
+    assert sent(world, "UpdateEndpoint")["RetainAllVariantProperties"] is False
 
 
 def test_a_new_version_on_the_same_machines_stays_in_autoscalings_hands(world: World) -> None:

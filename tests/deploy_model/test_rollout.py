@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from deploy_model.observed import ModelPackage
+from deploy_model.observed import Endpoint, ModelPackage
 from deploy_model.rollout import (
     Rollout,
     delete_endpoint,
@@ -45,7 +45,7 @@ def all_requests(rollout: Rollout) -> list[Request]:
         *rollout.create_models(),
         rollout.create_endpoint_config(),
         rollout.create_endpoint(),
-        rollout.update_endpoint(),
+        rollout.update_endpoint(Endpoint("InService", "before", NOON)),
         delete_endpoint(rollout.settings),
         delete_endpoint_config(rollout.config_name),
         delete_model(rollout.model_name),

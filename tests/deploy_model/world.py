@@ -32,6 +32,7 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:sentiment-alarms"
 LEASE = "deployments/sentiment/lease.json"
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/sentiment-inference@sha256:{'0' * 64}"
 BROKEN = ("Failed", "OutOfService")
+SERVING = ("InService", "UpdateRollbackFailed")
 READS = ("Describe", "List", "GetObject")
 GOOD_ARCHIVE = archive()
 
@@ -96,6 +97,10 @@ class World:
     scaling: Answer | None = None
     messages: list[str] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
+    bad_machines: set[str] = field(default_factory=set)
+    """Instance types on which nothing becomes healthy."""
+    lacking: set[str] = field(default_factory=set)
+    """Instance types for which the account has no quota."""
     updates: int = 0
     sent: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     """Requests that change something, but for the lease."""
@@ -132,8 +137,12 @@ class World:
             return
         if endpoint.status == "Deleting":
             self.endpoint = None
+        elif endpoint.status in ("SystemUpdating", "RollingBack"):
+            endpoint.status, endpoint.modified_at = "InService", self.tick()
         elif endpoint.status in ("Creating", "Updating"):
-            healthy = self.version_of(endpoint.wanted) not in self.bad
+            machines = self.variant(endpoint.wanted).get("InstanceType")
+            bad = self.version_of(endpoint.wanted) in self.bad or machines in self.bad_machines
+            healthy = not bad
             if healthy:
                 endpoint.config = endpoint.wanted
             endpoint.failure_reason = "" if healthy else "did not pass the ping health check"
@@ -142,15 +151,19 @@ class World:
             endpoint.modified_at = self.tick()
 
     def in_flight(self) -> bool:
-        return self.endpoint is not None and self.endpoint.status not in ("InService", *BROKEN)
+        return self.endpoint is not None and self.endpoint.status not in (*SERVING, *BROKEN)
 
     def served(self) -> int | None:
         if self.endpoint is None or self.endpoint.status in (*BROKEN, "Creating", "Deleting"):
             return None
         return self.version_of(self.endpoint.config)
 
+    def variant(self, config: str) -> Answer:
+        variant: Answer = self.configs[config]["ProductionVariants"][0]
+        return variant
+
     def version_of(self, config: str) -> int:
-        model = self.models[self.configs[config]["ProductionVariants"][0]["ModelName"]]
+        model = self.models[self.variant(config)["ModelName"]]
         return int(model["PrimaryContainer"]["ModelPackageName"].rpartition("/")[2])
 
     def tick(self) -> datetime:
@@ -311,21 +324,26 @@ class World:
         )
 
     def _UpdateEndpoint(
-        self, EndpointName: str, EndpointConfigName: str, DeploymentConfig: Answer | None = None
+        self,
+        EndpointName: str,
+        EndpointConfigName: str,
+        DeploymentConfig: Answer | None = None,
+        RetainAllVariantProperties: bool = False,
     ) -> Answer:
         self._DescribeEndpoint(EndpointName)
         self._DescribeEndpointConfig(EndpointConfigName)
         assert self.endpoint is not None
-        if self.endpoint.status != "InService":
+        if self.endpoint.status not in SERVING:
             raise Refused("Cannot update in-progress endpoint.")
-        before = self.configs[self.endpoint.config]["ProductionVariants"][0]
-        after = self.configs[EndpointConfigName]["ProductionVariants"][0]
+        before, after = self.variant(self.endpoint.config), self.variant(EndpointConfigName)
         if "ServerlessConfig" in after and "ServerlessConfig" not in before:
             raise Refused("An endpoint on machines cannot be made serverless.")
         if "ServerlessConfig" in before and DeploymentConfig is not None:
             raise Refused("There is no rolling back to serverless.")
         if before.get("InstanceType") != after.get("InstanceType") and self.scaling is not None:
             raise Refused("The variant is still scaled.")
+        if after.get("InstanceType") in self.lacking:
+            raise Refused("The account-level service limit is 0.", "ResourceLimitExceeded")
         self.updates += 1
         self.endpoint.status = "Updating"
         self.endpoint.wanted = EndpointConfigName
@@ -335,7 +353,7 @@ class World:
     def _DeleteEndpoint(self, EndpointName: str) -> Answer:
         self._DescribeEndpoint(EndpointName)
         assert self.endpoint is not None
-        if self.endpoint.status in ("Creating", "Updating", "Deleting"):
+        if self.in_flight():
             raise Refused("Cannot delete in-progress endpoint.")
         self.endpoint.status = "Deleting"
         self.endpoint.modified_at = self.tick()
