@@ -59,6 +59,7 @@ def evaluate(
         }
     if production is not None:
         document["production"] = _production(production, document)
+    document["accuracy_drop"] = {"value": _drop(document.get("production"))}
     return document
 
 
@@ -124,15 +125,23 @@ def _advantage(judged: Judged, baseline: Numbers) -> dict[str, float]:
 
 
 def _production(production: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracies compare only where the data is the same."""
+    """Accuracies compare only where the data is the same, and as much of it was read."""
     theirs = production["binary_classification_metrics"]["accuracy"]
     ours = document["binary_classification_metrics"]["accuracy"]["value"]
-    sha256 = production.get("dataset", {}).get("sha256")
+    data, known = document["dataset"], production.get("dataset", {})
+    same = all(known.get(name) == data[name] for name in ("sha256", "item_count"))
     return {
         "accuracy": theirs,
         "difference": ours - float(theirs["value"]),
-        "same_data": sha256 == document["dataset"]["sha256"] != "unknown",
+        "same_data": same and data["sha256"] != "unknown",
     }
+
+
+def _drop(production: Mapping[str, Any] | None) -> float:
+    """By how much the accuracy is below that of production; 0 where the two do not compare."""
+    if production is None or not production["same_data"]:
+        return 0.0
+    return max(0.0, -float(production["difference"]))
 
 
 def _calibration(judged: Judged) -> dict[str, Any]:

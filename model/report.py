@@ -77,7 +77,7 @@ def _tiles(evaluation: Document, bars: Mapping[str, float]) -> str:
             )
         )
     if "production" in evaluation:
-        tiles.append(_production_tile(evaluation["production"]))
+        tiles.append(_production_tile(evaluation["production"], bars))
     if "counterfactual" in evaluation:
         value, half = _accuracy(evaluation["counterfactual"])
         tiles.append(_tile("Rewritten reviews", _percent(value), f"± {_points(half)} points"))
@@ -91,12 +91,12 @@ def _gate_tile(name: str, value: float, minimum: float, about: str) -> str:
     return _tile(name, "passed" if passed else "missed", about, "good" if passed else "bad")
 
 
-def _production_tile(production: Document) -> str:
+def _production_tile(production: Document, bars: Mapping[str, float]) -> str:
     difference = production["difference"]
     about = f"it reaches {_percent(_accuracy(production)[0])}"
     if not production["same_data"]:
         about += " on other data"
-    style = "good" if difference >= 0 else "bad"
+    style = "good" if -difference <= bars.get("MaxAccuracyDrop", 0.0) else "bad"
     return _tile("Against production", f"{_signed(difference)} points", about, style)
 
 

@@ -16,7 +16,10 @@ from sagemaker.core.shapes import (
     OutputDataConfig,
     StoppingCondition,
 )
-from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
+from sagemaker.core.workflow.conditions import (
+    ConditionGreaterThanOrEqualTo,
+    ConditionLessThanOrEqualTo,
+)
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.parameters import (
     ParameterFloat,
@@ -58,6 +61,7 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 ACCURACY_PATH = "binary_classification_metrics.accuracy.value"
 BASELINE_PATH = "baseline.accuracy.value"
 ADVANTAGE_PATH = "advantage_over_baseline.value"
+DROP_PATH = "accuracy_drop.value"
 # What the report names besides hyperparameters.
 REPORTED_PARAMETERS = (
     "InputDataUrl",
@@ -67,6 +71,7 @@ REPORTED_PARAMETERS = (
     "MaxReviews",
     "MinAccuracy",
     "MinAdvantageOverBaseline",
+    "MaxAccuracyDrop",
     "SourceCommit",
 )
 
@@ -250,15 +255,32 @@ def _evaluate_step(
 
 
 def _gate_step(context: Context, measured: Callable[[str], JsonGet], passed: list[Any]) -> Any:
-    """Accurate enough, and then better than the baseline: each bar has a fail step of its own."""
+    """Accurate enough, better than the baseline, hardly worse than the version in production.
+
+    Each bar has a fail step of its own.
+    """
     minimum = context.parameters["MinAccuracy"]
     accuracy, advantage = measured(ACCURACY_PATH), measured(ADVANTAGE_PATH)
     least = context.parameters["MinAdvantageOverBaseline"]
+    drop, most = measured(DROP_PATH), context.parameters["MaxAccuracyDrop"]
+    production_gate = ConditionStep(
+        "ProductionGate",
+        description="Lets a model through only if production is hardly better on the same data.",
+        conditions=[ConditionLessThanOrEqualTo(left=drop, right=most)],
+        if_steps=passed,
+        else_steps=[
+            _fail_step(
+                "WorseThanProduction",
+                ("Test accuracy", accuracy, "is", drop, "below that of the version in production"),
+                ("on the same data: more than MaxAccuracyDrop", most.to_string()),
+            )
+        ],
+    )
     baseline_gate = ConditionStep(
         "BaselineGate",
         description="Lets a model through only if it is better than the baseline.",
         conditions=[ConditionGreaterThanOrEqualTo(left=advantage, right=least)],
-        if_steps=passed,
+        if_steps=[production_gate],
         else_steps=[
             _fail_step(
                 "BelowBaseline",

@@ -58,14 +58,11 @@ def _evaluate(target: Target, metadata: Mapping[str, Any]) -> str:
     return figures
 
 
-def _gate(_: Target, metadata: Mapping[str, Any]) -> str:
-    passed = str(metadata["Condition"]["Outcome"]).lower() == "true"
-    return "accurate enough" if passed else "not accurate enough"
+def _gate(passed: str, failed: str) -> Callable[[Target, Mapping[str, Any]], str]:
+    def tell(_: Target, metadata: Mapping[str, Any]) -> str:
+        return passed if str(metadata["Condition"]["Outcome"]).lower() == "true" else failed
 
-
-def _baseline_gate(_: Target, metadata: Mapping[str, Any]) -> str:
-    passed = str(metadata["Condition"]["Outcome"]).lower() == "true"
-    return "better than the baseline" if passed else "not better than the baseline"
+    return tell
 
 
 def _register(_: Target, metadata: Mapping[str, Any]) -> str:
@@ -81,8 +78,9 @@ _TELLERS: Mapping[str, Callable[[Target, Mapping[str, Any]], str]] = {
     "Preprocess": _preprocess,
     "Train": _train,
     "Evaluate": _evaluate,
-    "AccuracyGate": _gate,
-    "BaselineGate": _baseline_gate,
+    "AccuracyGate": _gate("accurate enough", "not accurate enough"),
+    "BaselineGate": _gate("better than the baseline", "not better than the baseline"),
+    "ProductionGate": _gate("not worse than production", "worse than production"),
     "Register": _register,
     "Deploy": _deploy,
 }

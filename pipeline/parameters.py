@@ -165,6 +165,13 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             most=1,
         ),
         Parameter(
+            "MaxAccuracyDrop",
+            0.01,
+            "by how much that accuracy may be below production's on the same data",
+            least=0,
+            most=1,
+        ),
+        Parameter(
             "ProductionEvaluationUrl",
             no_table_url(account),
             "evaluation.json of the version in production; a run from here finds it itself",

@@ -26,7 +26,7 @@ from model.report import report_html
 from model.shards import Reviews, read_shards
 
 MISTAKES = 20
-BARS = ("MinAccuracy", "MinAdvantageOverBaseline")
+BARS = ("MinAccuracy", "MinAdvantageOverBaseline", "MaxAccuracyDrop")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -50,14 +50,33 @@ def test_rewritten_reviews_are_measured_apart() -> None:
     assert found["baseline"]["accuracy"]["value"] == 1.0  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("theirs", "same"), [("abc", True), ("other", False), (None, False)])
-def test_production_compares_only_on_the_same_data(theirs: str | None, same: bool) -> None:
-    production = {"binary_classification_metrics": {"accuracy": {"value": 0.5}}}
-    if theirs:
-        production["dataset"] = {"sha256": theirs}  # type: ignore[dict-item]
-    found = document(production=production, data_sha256="abc")["production"]
-    assert found["difference"] == pytest.approx(0.25)  # type: ignore[index]
-    assert found["same_data"] is same  # type: ignore[index]
+def production(accuracy: float, **dataset: object) -> dict[str, object]:
+    return {
+        "binary_classification_metrics": {"accuracy": {"value": accuracy}},
+        "dataset": dataset,
+    }
+
+
+@pytest.mark.parametrize(
+    ("theirs", "same"),
+    [
+        ({"sha256": "abc", "item_count": 4}, True),
+        ({"sha256": "other", "item_count": 4}, False),
+        ({"sha256": "abc", "item_count": 2}, False),
+        ({}, False),
+    ],
+)
+def test_production_compares_only_on_the_same_data(theirs: dict[str, object], same: bool) -> None:
+    found = document(production=production(1.0, **theirs), data_sha256="abc")
+    assert found["production"]["difference"] == pytest.approx(-0.25)  # type: ignore[index]
+    assert found["production"]["same_data"] is same  # type: ignore[index]
+    assert found["accuracy_drop"] == {"value": 0.25 if same else 0.0}
+
+
+def test_there_is_no_drop_below_a_worse_version_or_none() -> None:
+    worse = production(0.5, sha256="abc", item_count=4)
+    assert document(production=worse, data_sha256="abc")["accuracy_drop"] == {"value": 0.0}
+    assert document()["accuracy_drop"] == {"value": 0.0}
 
 
 def test_slices_hold_each_review_once_a_group() -> None:

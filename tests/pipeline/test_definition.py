@@ -56,8 +56,10 @@ def test_the_steps_are_those_of_the_picture(definition: dict[str, Any]) -> None:
         ("Evaluate", "Processing"),
         ("AccuracyGate", "Condition"),
         ("BaselineGate", "Condition"),
+        ("ProductionGate", "Condition"),
         ("Register", "RegisterModel"),
         ("Deploy", "Lambda"),
+        ("WorseThanProduction", "Fail"),
         ("BelowBaseline", "Fail"),
         ("AccuracyTooLow", "Fail"),
     ]
@@ -154,10 +156,26 @@ def test_its_fail_message_holds_both_accuracies_and_the_bar(definition: dict[str
     ]
 
 
+def test_the_third_gate_compares_the_drop_below_production(definition: dict[str, Any]) -> None:
+    (condition,) = step(definition, "ProductionGate")["Arguments"]["Conditions"]
+    assert condition["Type"] == "LessThanOrEqualTo"
+    assert condition["LeftValue"]["Std:JsonGet"]["Path"] == "accuracy_drop.value"
+    assert condition["RightValue"] == {"Get": "Parameters.MaxAccuracyDrop"}
+    message = step(definition, "WorseThanProduction")["Arguments"]["ErrorMessage"]
+    assert "Parameters.MaxAccuracyDrop" in references(message)
+
+
 def test_the_report_names_hyperparameters_bars_and_code(definition: dict[str, Any]) -> None:
     arguments = step(definition, "Evaluate")["Arguments"]["AppSpecification"]["ContainerArguments"]
     named = [arguments[at + 1] for at, argument in enumerate(arguments) if argument == "--made-of"]
-    assert {"Epochs", "MinAccuracy", "SourceCommit", "InputDataUrl", "code digest"} <= set(named)
+    assert {
+        "Epochs",
+        "MinAccuracy",
+        "MaxAccuracyDrop",
+        "SourceCommit",
+        "InputDataUrl",
+        "code digest",
+    } <= set(named)
 
 
 def test_images_are_of_the_maintained_line(definition: dict[str, Any]) -> None:

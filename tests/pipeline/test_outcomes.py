@@ -81,6 +81,8 @@ def told(target: Target, name: str, files: dict[str, bytes], **metadata: Any) ->
         ("AccuracyGate", {"Condition": {"Outcome": "False"}}, "not accurate enough"),
         ("BaselineGate", {"Condition": {"Outcome": "True"}}, "better than the baseline"),
         ("BaselineGate", {"Condition": {"Outcome": "False"}}, "not better than the baseline"),
+        ("ProductionGate", {"Condition": {"Outcome": "True"}}, "not worse than production"),
+        ("ProductionGate", {"Condition": {"Outcome": "False"}}, "worse than production"),
         ("Register", {"RegisterModel": {"Arn": "a/model-package/sentiment/4"}}, "version 4"),
         ("Deploy", {"Lambda": {"OutputParameters": DEPLOYED}}, "1 is served"),
         ("Unheard", {}, ""),
