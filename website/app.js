@@ -1,11 +1,11 @@
 // The page's behaviour. Whatever a person or the API says is put on the page as text, never as HTML.
 
 import { EXAMPLES } from "./examples.js";
-import { decisive, paint } from "./words.js";
+import { History } from "./history.js";
+import { decisive, inWords, paint, percentage } from "./words.js";
 
 const SHORTEST_RETRY_S = 1;
 const LONGEST_RETRY_S = 15; // whoever is here wants to know now
-const HISTORY_LENGTH = 8;
 const TOO_LONG = "That is too long. Please shorten it a little.";
 const MESSAGES = {
   offline: ["You seem to be offline", "The review is still here. Try again once you are connected."],
@@ -28,12 +28,13 @@ const page = {
   form: $("form"), review: $("review"), counter: $("counter"), problem: $("problem"),
   clear: $("clear"), submit: $("submit"), submitText: $("submit-text"), examples: $("examples"),
   verdict: $("verdict"), phrase: $("phrase"), detail: $("detail"), scale: $("scale"),
-  version: $("version"), again: $("again"), history: $("history"), earlier: $("earlier"),
+  version: $("version"), again: $("again"),
   feedback: $("feedback"), feedbackQuestion: $("feedback-question"), right: $("right"),
-  wrong: $("wrong"), feedbackAnswer: $("feedback-answer"), marks: $("marks"), words: $("words"),
+  wrong: $("wrong"), keep: $("keep"), consent: $("consent"), feedbackAnswer: $("feedback-answer"), marks: $("marks"), words: $("words"),
   wordsPositive: $("words-positive"), wordsNegative: $("words-negative"), meant: $("meant"),
 };
 const number = new Intl.NumberFormat("en");
+const earlier = new History($("history"), $("earlier"), takeUp);
 
 let config;
 let current = null; // the verdict on show: the API's answer, and the review's text
@@ -53,24 +54,16 @@ function sizeOf(text) {
   return new TextEncoder().encode(JSON.stringify(text)).length - 2;
 }
 
+// The letters of a text of that size, and how many of its kind there may be at most.
+function letters(text, size) {
+  const length = Array.from(text).length;
+  const most = size > 0 ? Math.floor((config.max_review_bytes * length) / size) : config.max_review_bytes;
+  return `${number.format(length)} of ${length === size ? "" : "about "}${number.format(most)} characters`;
+}
+
 // The review. Half of a surrogate pair is no Unicode, and the API takes none: it is replaced.
 function written() {
   return page.review.value.replace(/\p{Surrogate}/gu, "\ufffd");
-}
-
-// How sure, in words. `probability` is that of a positive review.
-function inWords(probability) {
-  const side = probability >= 0.5 ? "positive" : "negative";
-  const sureness = Math.max(probability, 1 - probability);
-  if (sureness < 0.6) return `Torn, but leans ${side}`;
-  if (sureness < 0.8) return `Leans ${side}`;
-  if (sureness < 0.95) return `Mostly ${side}`;
-  return `Clearly ${side}`;
-}
-
-function percentage(probability) {
-  const sureness = Math.max(probability, 1 - probability);
-  return sureness > 0.99 ? "more than 99 %" : `${Math.round(sureness * 100)} %`;
 }
 
 // The response and what its JSON says, {} if that is none; both within the time allowed.
@@ -123,6 +116,7 @@ async function read() {
   );
   try {
     current = { ...(await ask(text)), text };
+    earlier.remove(text);
     showVerdict(current);
   } catch (error) {
     showError(error instanceof Refused ? error : new Refused("failed"));
@@ -164,7 +158,8 @@ function showVerdict({ text, label, probability, model_version: version, words =
   page.version.textContent = `Judged by model version ${version}`;
   page.feedbackQuestion.textContent = "Was this right?";
   page.feedbackAnswer.textContent = "";
-  page.right.hidden = page.wrong.hidden = false;
+  page.keep.checked = false; // each review is its writer's to give
+  page.right.hidden = page.wrong.hidden = page.consent.hidden = false;
   bringIntoView();
 }
 
@@ -234,57 +229,53 @@ function edited() {
 }
 
 function count() {
-  const size = sizeOf(written());
+  const text = written();
+  const size = sizeOf(text);
   const left = config.max_review_bytes - size;
-  page.counter.textContent = `${number.format(size)} of ${number.format(config.max_review_bytes)} bytes`;
+  page.counter.textContent = letters(text, size);
   page.counter.dataset.state = left < 0 ? "over" : left < config.max_review_bytes / 10 ? "near" : "fine";
   page.clear.hidden = size === 0;
   note(left < 0 ? TOO_LONG : "");
 }
 
-// What was on show moves to the list of earlier ones, newest first.
+// What was on show moves to the list of earlier ones.
 function remember() {
-  if (current === null) return;
-  const verdict = current;
+  if (current !== null) earlier.add(current);
   current = null;
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.dataset.label = verdict.label;
-  const words = document.createElement("span");
-  words.textContent = `${inWords(verdict.probability)}, ${percentage(verdict.probability)}`;
-  const excerpt = document.createElement("q");
-  excerpt.textContent = verdict.text.length > 90 ? `${verdict.text.slice(0, 90).trimEnd()} …` : verdict.text;
-  button.append(words, " ", excerpt);
-  button.addEventListener("click", () => { if (!reading) takeUp(verdict, item); });
-  item.append(button);
-  page.earlier.prepend(item);
-  while (page.earlier.children.length > HISTORY_LENGTH) page.earlier.lastChild.remove();
-  page.history.hidden = false;
 }
 
-function takeUp(verdict, item) {
-  item.remove();
+function takeUp(entry) {
+  if (reading) return;
+  earlier.remove(entry.text);
   remember();
-  page.history.hidden = page.earlier.children.length === 0;
-  put(verdict.text);
+  put(entry.text);
   page.review.focus();
-  current = verdict;
-  showVerdict(verdict);
+  if (entry.label) {
+    current = entry;
+    showVerdict(entry);
+  } else {
+    say("idle", "Not read yet", "The verdict appears here.");
+  }
 }
 
+// Puts another text in the review's place. What somebody wrote there can be taken up again.
 function put(text) {
+  const draft = written();
+  const known = [text, current?.text, ...EXAMPLES.map((one) => one.text)];
+  if (draft.trim() && !known.includes(draft) && !earlier.has(draft)) earlier.add({ text: draft });
   page.review.value = text;
   edited();
 }
 
 async function sendFeedback(wasRight) {
   const about = current; // by the time of the answer another verdict may be on show
-  const { label, request_id: requestId } = about;
-  const other = label === "positive" ? "negative" : "positive";
-  page.right.hidden = page.wrong.hidden = true;
+  const { request_id, model_version, probability, text } = about;
+  const other = about.label === "positive" ? "negative" : "positive";
+  const said = { request_id, label: wasRight ? about.label : other, model_version, probability };
+  if (page.keep.checked) said.review = text;
+  page.right.hidden = page.wrong.hidden = page.consent.hidden = true;
   page.feedbackQuestion.textContent = "";
-  const kept = await post("feedback", { request_id: requestId, label: wasRight ? label : other })
+  const kept = await post("feedback", said)
     .then(({ response }) => response.ok, () => false);
   if (current !== about) return;
   page.feedbackAnswer.textContent = kept ? "Thank you. That was kept." : "That could not be kept. No harm done.";

@@ -18,14 +18,14 @@ export const EXAMPLES = [
     text: "For an hour this is superb: a gripping story, gorgeous photography, a brilliant cast at the top of their game. Then it throws all of that away. The ending is so lazy and so stupid that I left angry, and I would not recommend it to anybody.",
   },
   {
-    name: "Saved at the end",
-    meant: "positive",
-    text: "The first half is a mess. The pacing is poor, the jokes fall flat and I nearly walked out, bored and annoyed. I am so glad I stayed. The last forty minutes put every piece in its place, and I cried. Go and see it.",
-  },
-  {
     name: "Sarcasm",
     meant: "negative",
     text: "What a masterpiece! Breathtaking photography, a story to remember, acting that deserves every prize there is. At least that is what the poster says. I would love to see the film it was made for.",
+  },
+  {
+    name: "Saved at the end",
+    meant: "positive",
+    text: "The first half is a mess. The pacing is poor, the jokes fall flat and I nearly walked out, bored and annoyed. I am so glad I stayed. The last forty minutes put every piece in its place, and I cried. Go and see it.",
   },
   {
     name: "Not not good",

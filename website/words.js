@@ -1,9 +1,25 @@
-// The words that decided. `words` is what the API gives: [{text, start, end, weight}], the offsets in
-// Unicode code points of the review, which is not how JavaScript counts.
+// A verdict in words, and the words that decided. `words` is what the API gives:
+// [{text, start, end, weight}], the offsets in Unicode code points of the review, which is not how
+// JavaScript counts.
 
 const STEPS = 3;
 const SHOWN = 6;
 const LEAST_SHARE = 0.2; // of the heaviest word's weight; lighter ones decided nothing
+
+// How sure, in words. `probability` is that of a positive review.
+export function inWords(probability) {
+  const side = probability >= 0.5 ? "positive" : "negative";
+  const sureness = Math.max(probability, 1 - probability);
+  if (sureness < 0.6) return `Torn, but leans ${side}`;
+  if (sureness < 0.8) return `Leans ${side}`;
+  if (sureness < 0.95) return `Mostly ${side}`;
+  return `Clearly ${side}`;
+}
+
+export function percentage(probability) {
+  const sureness = Math.max(probability, 1 - probability);
+  return sureness > 0.99 ? "more than 99 %" : `${Math.round(sureness * 100)} %`;
+}
 
 // The words that weigh something beside the heaviest, each with its strength from 1 to STEPS.
 function weighty(words) {

@@ -22,6 +22,8 @@ from predict_api.routes import router
 
 # CloudFront serves the API under /api, the HTTP API itself at its root
 api = Resolver(router, strip_prefixes=["/api"])
+# What a route or an error notes about a request, for its line in the log
+NOTED = ("code", "model_version", "probability")
 METHODS = {
     path: ", ".join(sorted(route.method for route in api.routes if route.path == path))
     for path in {route.path for route in api.routes}
@@ -35,7 +37,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         event["requestContext"].get("requestId") or getattr(context, "aws_request_id", "unknown")
     )
     answer, noted = api.answer(event, context, {"request_id": request_id})
-    facts: dict[str, Any] = {key: noted[key] for key in ("code", "model_version") if key in noted}
+    facts: dict[str, Any] = {key: noted[key] for key in NOTED if key in noted}
     answer["headers"]["X-Request-Id"] = request_id
     if "model_version" in noted:
         answer["headers"]["X-Model-Version"] = noted["model_version"]

@@ -21,6 +21,7 @@ MediaType = Literal["application/json", "text/plain"]
 ENCODINGS = ("utf-8", "utf8", "us-ascii")
 # API Gateway's and Powertools' ids; nothing that could be a path
 REQUEST_ID = re.compile(r"[A-Za-z0-9_=\-]{1,64}")
+VERSION = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 LABELS = ("positive", "negative")
 
 
@@ -34,10 +35,17 @@ class Review:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a reader says the verdict should have been."""
+    """What a reader says the verdict should have been.
+
+    The rest is what the verdict was and the review it was about, where the reader gives them: this
+    API keeps neither of its own accord.
+    """
 
     request_id: str
     label: str
+    model_version: str | None = None
+    probability: float | None = None
+    review: str | None = None
 
 
 def media_type(content_type: str) -> MediaType:
@@ -109,14 +117,27 @@ def read_reviews(content: bytes, limit: int, limit_bytes: int) -> list[str]:
 
 
 def read_feedback(content: bytes) -> Feedback:
-    """The feedback in `{"request_id": "…", "label": "positive" | "negative"}`."""
-    values = _object(content, ("request_id", "label"))
+    """The feedback in `{"request_id": "…", "label": "positive" | "negative"}`, to which the
+    verdict's `model_version` and `probability` and the `review` may be added.
+    """
+    optional = ("model_version", "probability", "review")
+    values = _object(content, ("request_id", "label"), optional)
     request_id, label = values["request_id"], values["label"]
     if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         raise MalformedRequest("request_id must be one that a verdict came with")
     if label not in LABELS:
         raise MalformedRequest(f"label must be one of {', '.join(LABELS)}")
-    return Feedback(request_id, label)
+    if "model_version" in values:
+        version = values["model_version"]
+        if not isinstance(version, str) or not VERSION.fullmatch(version):
+            raise MalformedRequest("model_version must be the one that a verdict came with")
+    if "probability" in values:
+        probability = values["probability"]
+        if type(probability) not in (int, float) or not 0 <= probability <= 1:
+            raise MalformedRequest("probability must be a number from 0 to 1")
+    if "review" in values:
+        _text(values["review"], "review")
+    return Feedback(**values)
 
 
 def _object(

@@ -1,9 +1,10 @@
-"""Keeps what readers say about verdicts, for a later training."""
+"""Keeps what readers say about verdicts: for drift and, where they give the review, a training."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,11 +19,8 @@ def keep(client: Callable[[], Any], bucket: str, feedback: Feedback, now: dateti
     """One object a verdict: who thinks again replaces it. Raises FeedbackNotKept."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    record = {
-        "request_id": feedback.request_id,
-        "label": feedback.label,
-        "received_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
-    }
+    given = {key: value for key, value in asdict(feedback).items() if value is not None}
+    record = given | {"received_at": now.astimezone(UTC).isoformat(timespec="milliseconds")}
     try:
         client().put_object(
             Bucket=bucket,

@@ -43,6 +43,7 @@ def predict() -> Response[str]:
     (prediction,) = answer.items
     if prediction.token_count == 0:
         raise _nothing_to_judge()
+    router.context["probability"] = prediction.probability
     if kind == "text/plain":  # for callers of old, who know nothing but 1.0 and 0.0
         return reply(200, str(float(prediction.label == "positive")), TEXT)
     return reply(

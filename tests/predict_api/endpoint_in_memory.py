@@ -30,6 +30,7 @@ class EndpointInMemory:
     failures: list[Any] = field(default_factory=list)
     reviews: list[str] = field(default_factory=list)
     calls: int = 0
+    longest_bytes: int = 0
     slept: list[float] = field(default_factory=list)
     lock: Any = field(default_factory=Lock)
     probability: float | None = None
@@ -62,6 +63,7 @@ class EndpointInMemory:
             return AWSResponse("https://runtime", 424, {}, None), error
         parameters = context["parameters"]
         assert parameters["EndpointName"] == "sentiment"
+        self.longest_bytes = max(self.longest_bytes, len(parameters["Body"]))
         content = failure or self._judge(json.loads(parameters["Body"]))
         body = StreamingBody(io.BytesIO(content), len(content))
         return AWSResponse("https://runtime", 200, {}, None), {"Body": body}

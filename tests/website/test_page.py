@@ -193,6 +193,39 @@ def test_what_was_judged_before_is_listed_and_can_be_taken_up_again(visit: Go) -
     assert len(visitor.served.model.reviews) == 3
 
 
+def test_what_was_written_and_not_read_is_never_lost(visit: Go) -> None:
+    visitor = visit()
+    box, earlier = visitor.page.get_by_label("Your review"), visitor.page.locator("#earlier button")
+    box.fill("A draft of one's own")
+    visitor.page.get_by_role("button", name="Warm praise").click()
+    visitor.wait_for("verdict")
+    assert earlier.all_inner_texts() == ["Not read yet\nA draft of one's own"]
+    box.fill("Another draft")
+    visitor.page.get_by_role("button", name="Clear", exact=True).click()
+    assert earlier.first.inner_text() == "Not read yet\nAnother draft"
+    earlier.last.click()
+    assert box.input_value() == "A draft of one's own"
+    assert visitor.text("phrase") == "Not read yet"
+    assert [text.split("\n")[0] for text in earlier.all_inner_texts()] == [
+        "Torn, but leans positive, 50 %",
+        "Not read yet",
+    ]
+
+
+def test_a_text_is_listed_once_and_not_while_it_is_on_show(visit: Go) -> None:
+    visitor = visit()
+    box, earlier = visitor.page.get_by_label("Your review"), visitor.page.locator("#earlier button")
+    box.fill("A good film")
+    visitor.page.get_by_role("button", name="Clear", exact=True).click()
+    assert earlier.count() == 1
+    for version in "45":
+        visitor.served.model.model_version = version
+        visitor.read("A good film")
+        visitor.page.get_by_text(f"model version {version}").wait_for()
+        assert earlier.count() == 0
+    assert not visitor.page.locator("#history").is_visible()
+
+
 def test_which_version_is_in_service_can_be_told_before_anything_is_read(visit: Go) -> None:
     visitor = visit(model_version="7")
     assert visitor.text("version") == "Model version 7 is in service"
@@ -201,12 +234,16 @@ def test_which_version_is_in_service_can_be_told_before_anything_is_read(visit: 
 def test_the_counter_follows_and_says_what_is_too_long(visit: Go) -> None:
     visitor = visit()
     box = visitor.page.get_by_label("Your review")
-    assert visitor.text("counter") == "0 of 16,000 bytes"
+    assert visitor.text("counter") == "0 of 16,000 characters"
     box.fill("good" * 10)
-    assert visitor.text("counter") == "40 of 16,000 bytes"
-    box.fill("\u00e9\u2014")  # more than a byte each
-    assert visitor.text("counter") == "5 of 16,000 bytes"
+    assert visitor.text("counter") == "40 of 16,000 characters"
+    box.fill("\u00e9\u2014")  # two bytes and three
+    assert visitor.text("counter") == "2 of about 6,400 characters"
+    box.fill("\U0001f3ac" * 4_001)  # four bytes each
+    assert visitor.text("counter") == "4,001 of about 4,000 characters"
+    assert visitor.text("problem") == "That is too long. Please shorten it a little."
     box.fill("x" * 16_001)
+    assert visitor.text("counter") == "16,001 of 16,000 characters"
     assert visitor.text("problem") == "That is too long. Please shorten it a little."
     assert box.get_attribute("aria-invalid") == "true"
     visitor.page.get_by_role("button", name="Read it").click()
@@ -372,8 +409,33 @@ def test_what_the_verdict_should_have_been_is_sent(visit: Go) -> None:
         visitor.page.get_by_role("button", name=answer, exact=True).click()
         visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
         assert visitor.text("feedback-answer").startswith("Thank you")
-    labels = [record["label"] for record in visitor.served.kept.values()]
-    assert labels == ["positive", "negative", "positive"]
+    records = list(visitor.served.kept.values())
+    assert [record["label"] for record in records] == ["positive", "negative", "positive"]
+    for record in records:
+        assert record.keys() == {
+            "request_id", "label", "model_version", "probability", "received_at",
+        }  # fmt: skip
+        assert record["model_version"] == "3"
+    assert [record["probability"] for record in records] == [0.75, 0.75, 0.25]
+
+
+def test_the_review_is_kept_only_where_its_writer_says_so(visit: Go) -> None:
+    visitor = visit(feedback=True)
+    keep = visitor.page.get_by_label("Keep my review")
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    keep.check()
+    visitor.page.get_by_role("button", name="Yes", exact=True).click()
+    visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
+    assert not keep.is_visible()
+    visitor.read("A bad film")
+    visitor.wait_for("verdict")
+    assert not keep.is_checked()
+    visitor.page.get_by_role("button", name="Yes", exact=True).click()
+    visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
+    assert [record.get("review") for record in visitor.served.kept.values()] == [
+        "A good film", None,
+    ]  # fmt: skip
 
 
 def test_thanks_that_come_late_are_not_said_about_another_verdict(visit: Go) -> None:
