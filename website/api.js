@@ -14,14 +14,14 @@ function resolve(node, description) {
 
 function code(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-  const box = element("pre", "", element("code", text));
-  box.tabIndex = 0; // wide ones scroll, also by keyboard
-  return box;
+  return element("pre", "", element("code", text));
 }
 
 function examples(content) {
   return Object.entries(content ?? {}).flatMap(([type, { examples: named }]) =>
-    Object.values(named ?? {}).map(({ value }) => element("div", "", element("p", type), code(value))),
+    Object.entries(named ?? {}).map(([name, { value }]) =>
+      element("div", "", element("p", `${name.replaceAll("_", " ")} · ${type}`), code(value)),
+    ),
   );
 }
 
@@ -37,8 +37,8 @@ function operation(path, method, { summary, requestBody, responses }, descriptio
   const answers = Object.entries(responses).map((one) => answer(one, description));
   return element(
     "section", "", title, element("p", summary),
-    ...(asked.length ? [element("h3", "Send"), ...asked] : []),
-    element("h3", "Answers"), element("ul", "", ...answers),
+    element("div", "", element("h3", "Send"), ...(asked.length ? asked : [element("p", "Nothing but the request itself.")])),
+    element("div", "", element("h3", "Answers"), element("ul", "", ...answers)),
   );
 }
 
