@@ -86,7 +86,9 @@ def clean(options: Namespace, settings: Settings) -> int:
         ]
         print(text_table(("MB", "what", "why"), rows_))
     if options.yes:
-        print(f"deleted {len(found)} of these, {_megabytes(delete(found))} MB", file=sys.stderr)
+        deleted = delete(found)
+        freed = _megabytes(sum(item.size_bytes for item in deleted))
+        print(f"deleted {len(deleted)} of these, {freed} MB", file=sys.stderr)
     elif found:
         print(f"nothing is deleted yet: --yes frees {_megabytes(total)} MB", file=sys.stderr)
     else:
@@ -95,14 +97,16 @@ def clean(options: Namespace, settings: Settings) -> int:
 
 
 def _account(settings: Settings) -> Any:
-    """The local account with our images and functions in it."""
+    """The local account as it is kept; a new one gets our images and functions."""
     if settings.target != "local":
         raise SettingsError("sentiment account is about the local account: use --target local")
-    from pipeline.local.account import open_account
+    from pipeline.local.account import NOTHING, open_account
     from pipeline.target import open_target
 
-    open_target(settings)
-    return open_account(settings.home.absolute())
+    home = settings.home.absolute()
+    if open_account(home).configuration == NOTHING:
+        open_target(settings)
+    return open_account(home)
 
 
 def _megabytes(size: int) -> str:

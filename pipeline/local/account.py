@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ACCOUNT_ID = "000000000000"
 REGION = "us-east-1"
 
+# What is kept in a home that nothing was handed in to.
+NOTHING: Document = {"images": {}, "functions": {}, "rules": []}
+
 Answer = Callable[["Account", Document], Document]
 ANSWERS: dict[str, Answer] = {}
 READ_TIMEOUT_S: ContextVar[float] = ContextVar("READ_TIMEOUT_S", default=60.0)
@@ -94,33 +97,49 @@ class Account:
 
     def configure(
         self,
-        images: Mapping[str, Image],
-        functions: Mapping[str, Function],
-        rules: Sequence[Rule],
+        images: Mapping[str, Image] | None = None,
+        functions: Mapping[str, Function] | None = None,
+        rules: Sequence[Rule] | None = None,
     ) -> None:
-        """Keep what was handed in, so that the account's own processes know it too."""
-        wanted = {
-            "images": {pattern: asdict(image) for pattern, image in images.items()},
-            "functions": {
+        """Keep what was handed in, so that the account's own processes know it too.
+
+        What is None stays as it was kept.
+        """
+        wanted: Document = {}
+        if images is not None:
+            wanted["images"] = {pattern: asdict(image) for pattern, image in images.items()}
+        if functions is not None:
+            wanted["functions"] = {
                 name: {**asdict(function), "path": str(Path(function.path).absolute())}
                 for name, function in functions.items()
-            },
-            "rules": [asdict(rule) for rule in rules],
-        }
+            }
+        if rules is not None:
+            wanted["rules"] = [asdict(rule) for rule in rules]
+        if wanted.keys() != NOTHING.keys():
+            wanted = {**self.configuration, **wanted}
         text = json.dumps(wanted, indent=1)
-        path = self.home / "account.json"
-        if not path.exists() or path.read_text() != text:
-            write_atomically(path, text.encode(), self.home / "tmp")
+        if not self.configuration_file.exists() or self.configuration_file.read_text() != text:
+            write_atomically(self.configuration_file, text.encode(), self.home / "tmp")
             self.__dict__.pop("configuration", None)
+
+    @property
+    def configuration_file(self) -> Path:
+        """Where what was handed in is kept."""
+        return self.home / "account.json"
 
     @cached_property
     def configuration(self) -> Document:
         """Images, functions and rules as JSON."""
-        path = self.home / "account.json"
+        path = self.configuration_file
         if not path.exists():
-            return {"images": {}, "functions": {}, "rules": []}
-        document: Document = json.loads(path.read_text())
-        return document
+            return NOTHING
+        try:
+            return {**NOTHING, **json.loads(path.read_text())}
+        except (ValueError, TypeError) as error:
+            raise LocalAccountError(
+                f"{path} is not a JSON object ({error}): delete it, and hand images, functions "
+                "and rules to session() again"
+            ) from error
 
     def image(self, uri: str) -> Image:
         """The image whose pattern matches; an unknown one is an error that lists the known."""
@@ -221,7 +240,7 @@ def session(
 
     `images` says which command stands for which container image (keyed by a glob on the URI),
     `functions` are its Lambda functions by name, `rules` its EventBridge rules. They are kept in
-    `home`; a session opened with none of the three uses what is kept. `strict`: jobs started from
+    `home`; which of the three is not given is as it was kept. `strict`: jobs started from
     this process run in mount namespaces; a LocalAccountError where the kernel gives none.
     """
     if strict:
@@ -230,7 +249,7 @@ def session(
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     account = open_account(home)
     if images is not None or functions is not None or rules is not None:
-        account.configure(images or {}, functions or {}, rules or ())
+        account.configure(images, functions, rules)
     from pipeline.local.delivery import deliver_in_background
 
     deliver_in_background(account)

@@ -11,7 +11,7 @@ import pytest
 from pipeline import account_commands, cli, commands
 from pipeline import target as targets
 from pipeline.executions import Executions
-from pipeline.local import http_api
+from pipeline.local import Image, http_api, session
 from pipeline.local.account import open_account
 from pipeline.target import Target
 from tests.pipeline.test_executions import definition, fail, processing, run
@@ -150,3 +150,22 @@ def test_the_account_commands_are_about_the_local_account(
     assert "use --target local" in err
     status, out, _ = sentiment(capsys, "--home", str(tmp_path / "new"), "account", "du")
     assert (status, "account.db" in out) == (0, True)
+
+
+def test_the_account_commands_leave_what_was_handed_in_to_a_home(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    session(tmp_path, images={"mine:*": Image()}, functions={}, rules=())
+    kept = (tmp_path / "account.json").read_text()
+    assert sentiment(capsys, "--home", str(tmp_path), "account", "du")[0] == 0
+    assert (tmp_path / "account.json").read_text() == kept
+
+
+def test_a_damaged_account_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    session(tmp_path, images={"mine:*": Image()})
+    (tmp_path / "account.json").write_text("{")
+    status, _, err = sentiment(capsys, "--home", str(tmp_path), "account", "serve", "--port", "0")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "account.json is not a JSON object" in err and "delete it" in err
