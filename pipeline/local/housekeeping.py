@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.local.jobs import job_lock
-from pipeline.local.processes import is_alive
+from pipeline.local.processes import acquire, is_alive
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
 
 DRAFT_AGE_S = 3600.0
 DAY_S = 86_400.0
+# What may go, why, and the lock that whoever uses it holds.
+Found = tuple[Path, str, Path | None]
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that may go, and why."""
+    """A file or folder that may go, and why; nobody may hold its `lock` when it does."""
 
     path: Path
     why: str
     size_bytes: int
+    lock: Path | None = None
 
 
 def size_bytes(path: Path) -> int:
@@ -64,8 +67,8 @@ def leftovers(account: Account, *, logs_older_than_days: float | None = None) ->
     Buckets, registry and executions are never among it; logs only when an age is given.
     """
     return [
-        Leftover(path, why, size_bytes(path))
-        for path, why in (
+        Leftover(path, why, size_bytes(path), lock)
+        for path, why, lock in (
             *_jobs(account),
             *_drafts(account),
             *_endpoints(account),
@@ -75,49 +78,66 @@ def leftovers(account: Account, *, logs_older_than_days: float | None = None) ->
     ]
 
 
-def delete(found: list[Leftover]) -> int:
-    """Delete them; the bytes that became free."""
-    for item in found:
-        if item.path.is_dir():
-            shutil.rmtree(item.path, ignore_errors=True)
-        else:
-            item.path.unlink(missing_ok=True)
-    return sum(item.size_bytes for item in found)
+def delete(found: list[Leftover]) -> list[Leftover]:
+    """Delete them, but for what has come into use since; those that are gone."""
+    return [item for item in found if _delete(item)]
+
+
+def _delete(item: Leftover) -> bool:
+    if item.lock is None:
+        _remove(item.path)
+        return True
+    descriptor = acquire(item.lock)
+    if descriptor is None:
+        return False
+    try:
+        _remove(item.path)
+        item.lock.unlink(missing_ok=True)  # while it is held: see `acquire`
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _jobs(account: Account) -> Iterator[tuple[Path, str]]:
+def _jobs(account: Account) -> Iterator[Found]:
     for path in _children(account.home / "jobs"):
-        if not is_alive(job_lock(account, path.name)):
-            yield path, "the folder of a job that has ended"
+        lock = job_lock(account, path.name)
+        if not is_alive(lock):
+            yield path, "the folder of a job that has ended", lock
 
 
-def _drafts(account: Account) -> Iterator[tuple[Path, str]]:
+def _drafts(account: Account) -> Iterator[Found]:
     for path in _children(account.objects.temporary):
         if time.time() - path.stat().st_mtime > DRAFT_AGE_S:
-            yield path, "an upload that was not finished"
+            yield path, "an upload that was not finished", None
 
 
-def _endpoints(account: Account) -> Iterator[tuple[Path, str]]:
+def _endpoints(account: Account) -> Iterator[Found]:
     for path in _children(account.home / "endpoints"):
-        if account.store.get("endpoint", path.name) is None and not is_alive(
-            account.home / "locks" / f"endpoint-{path.name}"
-        ):
-            yield path, "the model of an endpoint that was deleted"
+        lock = account.home / "locks" / f"endpoint-{path.name}"
+        if account.store.get("endpoint", path.name) is None and not is_alive(lock):
+            yield path, "the model of an endpoint that was deleted", lock
 
 
-def _logs(account: Account, days: float | None) -> Iterator[tuple[Path, str]]:
+def _logs(account: Account, days: float | None) -> Iterator[Found]:
     if days is None:
         return
     for path in sorted((account.home / "logs").rglob("*.log")):
         if time.time() - path.stat().st_mtime > days * DAY_S:
-            yield path, f"a log of more than {days:g} days ago"
+            yield path, f"a log of more than {days:g} days ago", None
 
 
-def _locks(account: Account) -> Iterator[tuple[Path, str]]:
+def _locks(account: Account) -> Iterator[Found]:
     for path in _children(account.home / "locks"):
         if path.name.startswith(("job-", "execution-")) and not is_alive(path):
-            yield path, "the lock of work that has ended"
+            yield path, "the lock of work that has ended", path

@@ -32,17 +32,27 @@ ACQUIRE_PAUSE_S = 0.01
 def acquire(lock: Path, *, within_s: float = ACQUIRE_WITHIN_S) -> int | None:
     """Take the lock; the open file descriptor, or None when another process keeps holding it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + within_s
     while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
+            if _is_at(lock, descriptor):
+                return descriptor
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                return None
-            time.sleep(ACQUIRE_PAUSE_S)
+            pass
+        os.close(descriptor)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(ACQUIRE_PAUSE_S)
+
+
+def _is_at(lock: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one at the path: whoever held it may have removed it."""
+    try:
+        return os.path.samestat(lock.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -62,17 +72,19 @@ def held(lock: Path, *, what: str, within_s: float = ACQUIRE_WITHIN_S) -> Iterat
 
 def is_alive(lock: Path) -> bool:
     """Whether a living process holds the lock."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if _is_at(lock, descriptor):
+                return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
 
 
 def spawn(module: str, arguments: list[str], *, lock: Path, log: Path) -> bool:

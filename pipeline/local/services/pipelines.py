@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import string
 import time
@@ -10,7 +11,7 @@ from pipeline.local.account import Account, answers
 from pipeline.local.definition import check, parameter_values, parse
 from pipeline.local.errors import ServiceError
 from pipeline.local.objects import split_uri
-from pipeline.local.processes import held, is_alive, start
+from pipeline.local.processes import acquire, held, is_alive, start
 from pipeline.local.runner import UNFINISHED, execution_lock, finish
 from pipeline.local.selection import selection
 from pipeline.local.services.listing import listed, page
@@ -18,6 +19,7 @@ from pipeline.local.services.tags import tag
 from pipeline.local.store import Document
 
 RUNNER_LEAVES_WITHIN_S = 10.0
+SETTLED_WITHIN_S = 1.0
 ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -164,13 +166,19 @@ def _execution(account: Account, arn: str) -> Document:
     document = account.store.get("execution", arn)
     if document is None:
         raise ServiceError("ResourceNotFound", f"Pipeline execution '{arn}' does not exist.")
-    if document["PipelineExecutionStatus"] in UNFINISHED and not is_alive(
-        execution_lock(account, arn)
-    ):
+    lock = execution_lock(account, arn)
+    if document["PipelineExecutionStatus"] not in UNFINISHED or is_alive(lock):
+        return document
+    descriptor = acquire(lock, within_s=SETTLED_WITHIN_S)
+    if descriptor is None:  # a retry of it began just now
+        return account.store.get("execution", arn) or document
+    try:
+        document = account.store.get("execution", arn) or document
         status = "Stopped" if document["PipelineExecutionStatus"] == "Stopping" else "Failed"
         finish(account, arn, status, "the process that ran the pipeline was killed")
-        document = account.store.get("execution", arn) or document
-    return document
+    finally:
+        os.close(descriptor)
+    return account.store.get("execution", arn) or document
 
 
 @answers("sagemaker:DescribePipelineExecution")
@@ -237,43 +245,42 @@ def describe_pipeline_definition_for_execution(account: Account, request: Docume
 @answers("sagemaker:StopPipelineExecution")
 def stop_pipeline_execution(account: Account, request: Document) -> Document:
     arn = request["PipelineExecutionArn"]
-    status = _execution(account, arn)["PipelineExecutionStatus"]
-    if status not in UNFINISHED:
-        raise ServiceError(
-            "ValidationException",
-            f"Pipeline execution with ARN {arn} status {status}. "
-            "It must be Executing to be stopped.",
-        )
-    account.store.change(
-        "execution", arn, lambda item: {**item, "PipelineExecutionStatus": "Stopping"}
-    )
+    _execution(account, arn)
+
+    def stop(item: Document) -> Document:
+        _check_status(item, UNFINISHED, "It must be Executing to be stopped.")
+        return {**item, "PipelineExecutionStatus": "Stopping"}
+
+    account.store.change("execution", arn, stop)
     return {"PipelineExecutionArn": arn}
+
+
+def _check_status(execution: Document, allowed: tuple[str, ...], rule: str) -> None:
+    arn, status = execution["PipelineExecutionArn"], execution["PipelineExecutionStatus"]
+    if status not in allowed:
+        message = f"Pipeline execution with ARN {arn} status {status}. {rule}"
+        raise ServiceError("ValidationException", message)
 
 
 @answers("sagemaker:RetryPipelineExecution")
 def retry_pipeline_execution(account: Account, request: Document) -> Document:
     arn = request["PipelineExecutionArn"]
-    status = _execution(account, arn)["PipelineExecutionStatus"]
-    if status not in ("Failed", "Stopped"):
-        raise ServiceError(
-            "ValidationException",
-            f"Pipeline execution with ARN {arn} status {status}. "
-            "It must be Failed or Stopped to be retried.",
-        )
+
+    def retry(item: Document) -> Document:
+        _check_status(item, ("Failed", "Stopped"), "It must be Failed or Stopped to be retried.")
+        return {
+            **item,
+            "ParallelismConfiguration": request.get("ParallelismConfiguration")
+            or item.get("ParallelismConfiguration"),
+            "PipelineExecutionStatus": "Executing",
+            "LastModifiedTime": time.time(),
+            "FailureReason": None,
+        }
+
+    retry(_execution(account, arn))
     # A runner that has just recorded the end still takes a moment to leave.
     lock = execution_lock(account, arn)
     with held(lock, what=f"execution {arn}", within_s=RUNNER_LEAVES_WITHIN_S) as descriptor:
-        account.store.change(
-            "execution",
-            arn,
-            lambda item: {
-                **item,
-                "ParallelismConfiguration": request.get("ParallelismConfiguration")
-                or item.get("ParallelismConfiguration"),
-                "PipelineExecutionStatus": "Executing",
-                "LastModifiedTime": time.time(),
-                "FailureReason": None,
-            },
-        )
+        account.store.change("execution", arn, retry)
         _run(account, arn, descriptor)
     return {"PipelineExecutionArn": arn}

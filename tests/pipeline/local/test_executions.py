@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from pipeline.local.services import pipelines
 from tests.pipeline.local.steps import SCRIPT, gate, lambda_step, processing
 
 MINIMUM = {"Name": "Minimum", "Type": "Float", "DefaultValue": 0.5}
@@ -271,6 +272,21 @@ def test_only_what_failed_can_be_retried(box: Any) -> None:
     arn = box.run({"Steps": [lambda_step("L", "echo", {})]})["PipelineExecutionArn"]
     with pytest.raises(ClientError, match="must be Failed or Stopped"):
         box.client("sagemaker").retry_pipeline_execution(PipelineExecutionArn=arn)
+
+
+@pytest.mark.parametrize("call", ["stop_pipeline_execution", "retry_pipeline_execution"])
+def test_an_execution_that_ended_meanwhile_is_left_as_it_ended(
+    box: Any, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    arn = box.run({"Steps": [lambda_step("L", "echo", {})]})["PipelineExecutionArn"]
+    ended = box.client("sagemaker").describe_pipeline_execution
+    status = {"stop_pipeline_execution": "Executing", "retry_pipeline_execution": "Failed"}[call]
+    seen = {"PipelineExecutionArn": arn, "PipelineExecutionStatus": status}
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines, "_execution", lambda *_: seen)  # as it was a moment ago
+        with pytest.raises(ClientError, match="status Succeeded"):
+            getattr(box.client("sagemaker"), call)(PipelineExecutionArn=arn)
+    assert ended(PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Succeeded"
 
 
 def test_what_ran_can_be_looked_up(box: Any) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pipeline.local import sandbox
+from pipeline.local import Function, Image, sandbox, session
+from pipeline.local.account import open_account
 from pipeline.local.errors import LocalAccountError
+from pipeline.local.housekeeping import delete, leftovers
+from pipeline.local.jobs import job_lock
+from pipeline.local.processes import acquire, held, is_alive
 from pipeline.local.store import SCHEMA_VERSION, Store
 from pipeline.settings import ROOT
 
@@ -130,3 +136,37 @@ def test_a_full_disk_and_a_read_only_home_are_told_in_one_line(
     )  # fmt: skip
     assert done.stdout.startswith(reason), done.stdout + done.stderr
     assert done.stdout.count("\n") == 1
+
+
+def test_a_session_leaves_what_it_is_not_given_as_it_was_kept(tmp_path: Path) -> None:
+    session(tmp_path, functions={"f": Function("m.f", tmp_path)}, images={"old:*": Image()})
+    session(tmp_path, images={"new:*": Image()})
+    kept = open_account(tmp_path).configuration
+    assert (list(kept["images"]), list(kept["functions"])) == (["new:*"], ["f"])
+
+
+def test_what_came_into_use_since_it_was_listed_is_not_cleaned(tmp_path: Path) -> None:
+    account = open_account(tmp_path)
+    (tmp_path / "jobs/j").mkdir(parents=True)
+    lock = job_lock(account, "j")
+    listed = leftovers(account)
+    with held(lock, what="job j"):
+        assert delete(listed) == []
+        assert (tmp_path / "jobs/j").exists()
+    assert delete(listed) == listed
+    assert leftovers(account) == []
+
+
+def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    first = acquire(lock)
+    assert first is not None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(acquire, lock, within_s=30)
+        lock.unlink()
+        os.close(first)
+        second = waiting.result()
+    assert second is not None
+    assert is_alive(lock)
+    os.close(second)
+    assert not is_alive(lock)
