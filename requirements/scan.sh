@@ -18,7 +18,7 @@ echo "scan: hadolint"
 echo "scan: ruff's security rules"
 .venv/bin/ruff check --select S --quiet .
 echo "scan: pip-audit"
-for lock in base torch; do
-    "$scan/python" requirements/audit.py "requirements/$lock.lock"
+for lock in requirements/base.lock requirements/torch.lock inference/requirements.lock; do
+    "$scan/python" requirements/audit.py "$lock"
 done
 echo "scan: clean"
