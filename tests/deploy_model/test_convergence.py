@@ -25,7 +25,7 @@ MACHINES = replace(SETTINGS, endpoint_mode="RealTime", rollback_alarm_names=(ALA
 OTHER_MACHINES = replace(MACHINES, instance_type="ml.c5.xlarge", max_instance_count=9)
 BAD_MACHINES = replace(MACHINES, instance_type="ml.t2.medium")
 # `make soak` asks for more
-RUNS = int(os.environ.get("SOAK_RUNS", "60"))
+RUNS = int(os.environ.get("SOAK_RUNS", "200"))
 STEPS = int(os.environ.get("SOAK_STEPS", "50"))
 STATUSES = ("Approved", "Rejected", "PendingManualApproval")
 STATUSES_OF_ENDPOINTS = (
@@ -57,13 +57,10 @@ class Operators(RuleBasedStateMachine):
     def reconfigure(self, settings: Settings) -> None:
         self.settings = settings
 
-    @rule(alarms=st.sampled_from((set(), {ALARM})))
-    def lose_or_find_the_alarm(self, alarms: set[str]) -> None:
-        self.world.alarms = alarms
-
-    @rule(lacking=st.sampled_from((set(), {OTHER_MACHINES.instance_type})))
-    def lose_or_get_quota(self, lacking: set[str]) -> None:
-        self.world.lacking = lacking
+    @rule(alarms=st.booleans(), quota=st.booleans())
+    def have_trouble(self, alarms: bool, quota: bool) -> None:
+        self.world.alarms = {ALARM} if alarms else set()
+        self.world.lacking = set() if quota else {OTHER_MACHINES.instance_type}
 
     @rule(times=st.integers(1, 3))
     def wake(self, times: int) -> None:
@@ -83,6 +80,12 @@ class Operators(RuleBasedStateMachine):
     def settle(self) -> None:
         self.world.settle()
 
+    @rule()
+    def rest(self) -> None:
+        """Nobody does anything until there is nothing left to do."""
+        with suppress(ClientError):
+            self.come_to_rest()
+
     @invariant()
     def what_is_in_service_is_never_tidied_away(self) -> None:
         if self.world.endpoint is not None and self.world.endpoint.status == "InService":
@@ -90,6 +93,9 @@ class Operators(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.lacking = set()
+        self.come_to_rest()
+
+    def come_to_rest(self) -> None:
         outcome = run_to_the_end(
             self.world, lambda: converge(self.world.surroundings, self.settings)
         )
