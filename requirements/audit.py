@@ -1,7 +1,7 @@
 """Asks pip-audit about a lock file and says how much of it could be asked: `make scan`.
 
-Exit status 1 for a known vulnerability. Where the advisories cannot be reached (a mirror without
-them), pip-audit passes over every package in silence; this says so instead.
+Exit status 1 for a known vulnerability, 3 where no advisory can be asked for (a mirror without
+them): pip-audit passes over every package in silence then, which is no finding and no proof.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def main() -> int:
     for package, vuln in found:
         fixed = ", ".join(vuln["fix_versions"]) or "no version"
         print(f"{package['name']} {package['version']}: {vuln['id']}, fixed in {fixed}")
+    if not asked:
+        print(f"{lock}: NOT AUDITED, as the package index here has no advisories to ask for")
+        return 3
     return 1 if found else 0
 
 
