@@ -11,10 +11,11 @@ from pipeline import compilation, data
 from pipeline.commit import source_commit
 from pipeline.display import ByteProgress, Follower
 from pipeline.endpoint import Endpoint, predict_through_api
-from pipeline.errors import ExecutionError, ParameterError
+from pipeline.errors import DataError, ExecutionError, ParameterError
 from pipeline.executions import Execution, Executions, Step
 from pipeline.parameters import TABLE_PARAMETERS, declare, parse_assignments
 from pipeline.registry import APPROVED, Registry, Version
+from pipeline.settings import Account
 from pipeline.tables import resolve_table
 from pipeline.target import Target
 
@@ -71,12 +72,14 @@ def run(target: Target, request: Request, root: Path, talk: IO[str]) -> Result:
     target.prepare()
     given = {**given, **_tables(target, given)}
     reviews = _reviews(target, request, given, talk)
+    parameters = _parameters(target, reviews, given, root)
+    check_readable(target.account, parameters)
     print(f"data: {reviews.about}", file=talk, flush=True)
     executions = Executions(target)
     print("compiling the pipeline definition", file=talk, flush=True)
     definition = compilation.compile_definition(target.session, target.account, root)
     executions.upsert(definition.text)
-    arn = executions.start(_parameters(target, reviews, given, root))
+    arn = executions.start(parameters)
     print(f"execution {arn.rpartition('/')[2]}", file=talk, flush=True)
     execution, steps = Follower(target, talk).watch(executions.follow(arn))
     if execution.status != "Succeeded":
@@ -98,6 +101,19 @@ def failure(execution: Execution, steps: Sequence[Step]) -> str:
             return f"step {step.name} failed: {reason}{log}"
     what = "was stopped" if execution.status == "Stopped" else "failed"
     return f"execution {execution.id} {what}: {execution.reason or 'no reason is known'}"
+
+
+def check_readable(account: Account, parameters: Mapping[str, str]) -> None:
+    """Raise DataError for an s3:// address in a bucket that the run's role may not read."""
+    for name, url in parameters.items():
+        bucket = url.removeprefix("s3://").partition("/")[0]
+        if not url.startswith("s3://") or bucket in (account.bucket, *account.readable_buckets):
+            continue
+        if account.readable_buckets:
+            raise DataError(
+                f"{name}: the run's role may not read bucket {bucket} (let it: sentiment stack "
+                f"deploy --parameter DataBucket={bucket}, or give a copy on this machine)"
+            )
 
 
 def _reviews(

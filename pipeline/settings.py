@@ -114,6 +114,8 @@ class Account:
     """By digest. On AWS the stack says which; on this machine it is what it would be built from."""
     name: str = PROJECT
     """Begins the name of everything; the stage is in it."""
+    readable_buckets: tuple[str, ...] = ()
+    """Where a run may read reviews; empty where the stack does not say, or has no say."""
 
     @property
     def pipeline_name(self) -> str:

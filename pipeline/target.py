@@ -104,8 +104,11 @@ def _deployed(settings: Settings, account: Account, session: Any) -> Account:
         return account
     made = {one["OutputKey"]: one["OutputValue"] for one in answer["Stacks"][0].get("Outputs", [])}
     image = made.get("ImageUri", "none")
+    read = [made[key] for key in ("ArtifactBucket", "DataBucket") if key in made]
     return replace(
         account,
+        # of a role that is not the stack's, the stack does not know what it may do
+        readable_buckets=() if settings.role_arn else tuple(read),
         bucket=settings.bucket or made.get("ArtifactBucket", account.bucket),
         role_arn=settings.role_arn or made.get("ExecutionRoleArn", account.role_arn),
         inference_image=settings.inference_image or ("" if image == "none" else image),

@@ -81,6 +81,17 @@ def test_a_run_may_write_its_results_and_nothing_that_is_run() -> None:
     assert folders == {"runs/*", "checkpoints/*", "evaluations/*", "data-capture/*"}
 
 
+def test_a_run_may_read_another_bucket_where_one_is_named_and_write_nothing_there() -> None:
+    policy = ROLES["ExecutionRole"]["Policies"][0]["PolicyDocument"]
+    conditional = [one["Fn::If"] for one in policy["Statement"] if "Fn::If" in one]
+    (reading,) = [one for condition, one, _ in conditional if condition == "HasDataBucket"]
+    assert reading["Action"] == ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]
+    assert {one["Fn::Sub"] for one in reading["Resource"]} == {
+        "arn:${AWS::Partition}:s3:::${DataBucket}",
+        "arn:${AWS::Partition}:s3:::${DataBucket}/*",
+    }
+
+
 def test_a_missing_object_is_told_from_a_forbidden_one_by_the_deploy_function() -> None:
     # GetObject is answered 404 only to those who may list the bucket, and it sends no s3:prefix
     listing = [s for s in role_statements("DeployRole") if "s3:ListBucket" in listed(s["Action"])]

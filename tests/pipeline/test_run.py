@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ def test_missing_data_starts_nothing(target: Target, tmp_path: Path, compiled: l
     with pytest.raises(DataError, match="no reviews at"):
         ask(target, tmp_path, data=str(tmp_path / "gone.tar.gz"))
     assert target.client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+
+
+def test_a_bucket_that_the_role_may_not_read_is_refused_with_how_to_let_it(target: Target) -> None:
+    account = replace(target.account, readable_buckets=("own", "let"))
+    run.check_readable(account, {"InputDataUrl": "s3://let/reviews/", "Epochs": "4"})
+    with pytest.raises(DataError, match=r"^CounterfactualDataUrl: .* --parameter DataBucket=other"):
+        run.check_readable(account, {"CounterfactualDataUrl": "s3://other/pairs.tsv"})
+
+
+def test_a_role_that_is_nobodys_business_reads_what_it_may(target: Target) -> None:
+    run.check_readable(target.account, {"InputDataUrl": "s3://other/reviews/"})
 
 
 def test_a_failed_run_registers_nothing(
