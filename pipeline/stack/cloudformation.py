@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -15,10 +15,24 @@ from pipeline.stack.requests import Request, delete_change_set, delete_stack, ex
 
 EMPTY = "REVIEW_IN_PROGRESS"  # a change set was made for it, and never carried out
 NOTHING_TO_CHANGE = ("didn't contain changes", "No updates are to be performed")
-# A stack that could not be created can only be deleted.
-# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
-DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
 GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+# Whatever went wrong before, these take another update.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+USABLE = (*GOOD, "UPDATE_FAILED", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE")
+# A stack that could not be created, or not be deleted, can only be deleted.
+DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
+REMOVE = "remove it first: sentiment stack destroy"
+CONTINUE = (
+    "mend what its events name and have it go on: aws cloudformation continue-update-rollback "
+    "--stack-name {name}"
+)
+# What is lost with a resource that is removed or made anew
+HOLDS = {
+    "AWS::S3::Bucket": "its objects",
+    "AWS::ECR::Repository": "its images",
+    "AWS::SageMaker::ModelPackageGroup": "its versions",
+    "AWS::KMS::Key": "all that it encrypts; EncryptWithKmsKey cannot be taken back",
+}
 MAX_WAIT_S = 3600.0
 
 
@@ -44,6 +58,26 @@ class Change:
     resource: str
     kind: str
     replacement: str
+
+
+def refuse_unusable(name: str, state: State) -> None:
+    """Raise StackError, with what to do, for a stack that is idle and takes no update."""
+    if state.status in USABLE:
+        return
+    advice = REMOVE if state.status in DEAD else CONTINUE.format(name=name)
+    reason = state.reason or "no reason is known"
+    raise StackError(f"stack {name} is {state.status} ({reason}): {advice}")
+
+
+def refuse_loss(name: str, changes: Sequence[Change]) -> None:
+    """Raise StackError for changes that would lose what a resource holds."""
+    for change in changes:
+        goes = change.action == "Remove" or change.replacement == "True"
+        if goes and change.kind in HOLDS:
+            raise StackError(
+                f"stack {name} cannot be changed so: {change.resource} would go, and with it "
+                f"{HOLDS[change.kind]} (to begin anew: sentiment stack destroy)"
+            )
 
 
 class Stack:

@@ -19,7 +19,14 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import StackError
 from pipeline.packages import Package, function_package, image_source, image_tag
-from pipeline.stack.cloudformation import DEAD, EMPTY, Change, Stack, State
+from pipeline.stack.cloudformation import (
+    EMPTY,
+    Change,
+    Stack,
+    State,
+    refuse_loss,
+    refuse_unusable,
+)
 from pipeline.stack.requests import (
     PUBLISHING,
     TEMPLATE_BYTES,
@@ -150,6 +157,7 @@ class Deployment:
         changes = self.stack.prepare(request)
         if changes is not None:
             self.stack.discard(request)
+            refuse_loss(self.stack.name, changes)
         return changes
 
     def deploy(self) -> State:
@@ -176,11 +184,7 @@ class Deployment:
             state = None
         if state is None:
             return None
-        if state.status in DEAD:
-            raise StackError(
-                f"stack {self.stack.name} is {state.status} ({state.reason or 'no reason is known'}"
-                "): remove it first (sentiment stack destroy)"
-            )
+        refuse_unusable(self.stack.name, state)
         return state
 
     def _existing(self) -> State:
@@ -194,6 +198,11 @@ class Deployment:
         if changes is None:
             self._say("the stack is as wanted")
             return
+        try:
+            refuse_loss(self.stack.name, changes)
+        except StackError:
+            self.stack.discard(request)
+            raise
         self._say(f"changing {len(changes)} resources")
         self.stack.execute(request)
 

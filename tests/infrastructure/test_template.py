@@ -269,6 +269,19 @@ def test_the_distribution_adds_the_headers_that_the_site_was_tested_with() -> No
     assert given == wanted
 
 
+def test_a_firewall_of_less_than_ten_requests_is_refused_before_anything_is_made() -> None:
+    rule = template()["Rules"]["FirewallCountsFromTen"]
+    (assertion,) = [one["Assert"] for one in rule["Assertions"]]
+    refused, value = assertion["Fn::Not"][0]["Fn::Contains"]
+    assert (refused, value) == ([str(n) for n in range(1, 10)], {"Ref": "WafRequestsPer5Minutes"})
+
+
+def test_no_parameter_makes_the_images_anew() -> None:
+    # it cannot be changed: the repository would be replaced, and its name is taken
+    (repository,) = resources("AWS::ECR::Repository").values()
+    assert repository["EncryptionConfiguration"] == {"EncryptionType": "AES256"}
+
+
 def test_an_image_tag_never_moves_and_is_scanned() -> None:
     (repository,) = resources("AWS::ECR::Repository").values()
     assert repository["ImageTagMutability"] == "IMMUTABLE"

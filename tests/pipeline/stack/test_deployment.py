@@ -6,11 +6,14 @@ import zipfile
 from argparse import Namespace
 from fnmatch import fnmatch
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pipeline.errors import StackError
 from pipeline.settings import Settings
 from pipeline.stack import commands
+from pipeline.stack.deployment import Deployment
 from pipeline.stack.policies import engineer
 from pipeline.stack.removal import Remover, stop_scaling
 from pipeline.target import _deployed
@@ -160,6 +163,26 @@ def test_a_parameter_is_kept_by_later_deployments(cloud: Cloud) -> None:
     assert cloud.deployment().deploy().parameters["LogRetentionDays"] == "7"
 
 
+def test_a_change_that_would_lose_what_the_key_encrypts_is_refused_and_forgotten(
+    cloud: Cloud,
+) -> None:
+    def key_goes(parsed: dict[str, Any], **_: Any) -> None:
+        """What moto does not see: the key's condition does not hold any more."""
+        gone = {"Action": "Remove", "LogicalResourceId": "Key", "ResourceType": "AWS::KMS::Key"}
+        parsed["Changes"].append({"ResourceChange": gone})
+
+    cloud.deployment(EncryptWithKmsKey="true").deploy()
+    client = cloud.target.client("cloudformation")
+    client.meta.events.register("after-call.cloudformation.DescribeChangeSet", key_goes)
+    cloud.changes()
+    for act in (Deployment.plan, Deployment.deploy):
+        with pytest.raises(StackError, match="Key would go, and with it all that it encrypts"):
+            act(cloud.deployment(EncryptWithKmsKey="false"))
+    assert cloud.changes() == ["CreateChangeSet", "DeleteChangeSet"] * 2
+    state = cloud.deployment().stack.look()
+    assert state is not None and state.parameters["EncryptWithKmsKey"] == "true"
+
+
 def test_a_run_on_aws_takes_its_defaults_from_the_stack(cloud: Cloud) -> None:
     state = cloud.deployment().deploy()
     assert cloud.target.account.inference_image == ""  # opened before there was a stack
@@ -168,6 +191,7 @@ def test_a_run_on_aws_takes_its_defaults_from_the_stack(cloud: Cloud) -> None:
     account = _deployed(settings, settings.account("123456789012"), session)
     assert account.inference_image == state.parameters["ImageUri"]
     assert account.bucket == OUTPUTS["ArtifactBucket"]
+    assert OUTPUTS["ArtifactBucket"] in account.readable_buckets
 
 
 def register_and_serve(cloud: Cloud) -> None:

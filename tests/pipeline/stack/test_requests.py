@@ -99,7 +99,7 @@ def test_machines_cost_by_the_hour() -> None:
 def test_each_option_that_costs_is_on_the_bill() -> None:
     plain = costs.total(costs.monthly({}))
     assert costs.total(costs.monthly({"EncryptWithKmsKey": "true"})) == pytest.approx(plain + 1)
-    assert costs.total(costs.monthly({"WafRequestsPer5Minutes": "9"})) == pytest.approx(plain + 6)
+    assert costs.total(costs.monthly({"WafRequestsPer5Minutes": "500"})) == pytest.approx(plain + 6)
 
 
 def test_the_prices_say_as_of_when_and_from_where() -> None:
