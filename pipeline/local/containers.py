@@ -228,6 +228,12 @@ def start_container(
     )  # fmt: skip
 
 
+def end_orphans(folder: Path) -> None:
+    """End what is left of the commands whose records are in the folders of `folder`."""
+    for record in folder.glob("*/usage.json.group"):
+        end_group(str(record).removesuffix(".group"))
+
+
 def failure_reason(folder: Path, log: Path, status: int) -> str:
     """Why a job failed: its failure file, else the last line it printed."""
     failure = folder / "ml/output/failure"

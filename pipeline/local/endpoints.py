@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.account import READ_TIMEOUT_S
+from pipeline.local.containers import end_orphans
 from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
 from pipeline.local.model_server import (
     HEALTHY_WITHIN_S,
@@ -272,6 +273,7 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until the endpoint or its home is deleted, it fails for good, or is idle."""
         _touch(self.account, self.name)
+        end_orphans(_folder(self.account, self.name))  # of a supervisor that was killed
         try:
             while True:
                 endpoint = self.account.store.get("endpoint", self.name)

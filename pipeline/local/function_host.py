@@ -1,7 +1,7 @@
-"""The inside of a function's process: `python -m pipeline.local.function_host HANDLER RESULT`.
+"""The inside of a function's process: `python -m pipeline.local.function_host HANDLER`.
 
-Reads the event from standard input, makes the account the default boto3 session, calls the
-handler, and writes `{"payload": ..., "error": ...}` to the file RESULT.
+Reads the event from a file of its working directory, makes the account the default boto3 session,
+calls the handler, and writes `{"payload": ..., "error": ...}` to another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+EVENT, RESULT = "event.json", "result.json"
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class Context:
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 
-def main(handler: str, result: str) -> None:
-    event = json.load(sys.stdin)
+def main(handler: str) -> None:
+    result = Path(RESULT).absolute()
+    event = json.loads(Path(EVENT).read_bytes())
     environment = os.environ
     try:
         import boto3
@@ -73,7 +76,7 @@ def main(handler: str, result: str) -> None:
                 },
             }
         )
-    Path(result).write_text(text)
+    result.write_text(text)
 
 
 if __name__ == "__main__":

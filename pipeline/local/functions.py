@@ -1,4 +1,7 @@
-"""Runs a Lambda function: a process of its own per invocation, with the account as its AWS."""
+"""Runs a Lambda function: a process of its own per invocation, with the account as its AWS.
+
+It stands behind the launcher, as a job does: when whoever invoked it is killed, it ends too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
+from pipeline.local.containers import LAUNCHER
+from pipeline.local.function_host import EVENT, RESULT
+from pipeline.local.launch import GRACE_VARIABLES
 from pipeline.local.processes import PACKAGE_ROOT
 
 if TYPE_CHECKING:
@@ -54,34 +60,41 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
         "LOCAL_ACCOUNT_HOME": str(account.home),
         "LOCAL_ACCOUNT_REQUEST_ID": request_id,
         "LOCAL_ACCOUNT_TIMEOUT_S": str(function.timeout_s),
+        GRACE_VARIABLES[0]: "0",  # AWS gives a function no time after its timeout
     }
     log_file = account.log_file(f"/aws/lambda/{short}", request_id)
-    with tempfile.TemporaryDirectory(prefix="function-") as folder, log_file.open("w+b") as log:
-        result = Path(folder, "result.json")
-        try:
-            process = subprocess.run(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "pipeline.local.function_host", function.handler, result],
-                input=payload,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=folder,
-                timeout=function.timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            answer = _failure("Sandbox.Timedout", f"Task timed out after {function.timeout_s} s")
-        else:
-            answer = (
-                json.loads(result.read_text())
-                if result.exists()
-                else _failure(
-                    "Runtime.ExitError", f"Runtime exited with status {process.returncode}"
-                )
-            )
+    temporary = account.objects.temporary
+    temporary.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temporary) as folder, log_file.open("w+b") as log:
+        Path(folder, EVENT).write_bytes(payload)
+        command = [sys.executable, "-m", "pipeline.local.function_host", function.handler]
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-S", str(LAUNCHER), str(Path(folder, "usage.json")), "", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+        answer = _answer(process, Path(folder, RESULT), function.timeout_s)
         log.seek(0)
         text = log.read()
     return Outcome(json.dumps(answer["payload"]).encode(), answer.get("error"), text)
+
+
+def _answer(process: subprocess.Popen[bytes], result: Path, timeout_s: float) -> dict[str, Any]:
+    """What the function said, or why it said nothing; its process has ended."""
+    with process:
+        try:
+            # Not `communicate`: it would close the pipe, which tells the launcher to end.
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return _failure("Sandbox.Timedout", f"Task timed out after {timeout_s} s")
+    if result.exists():
+        answer: dict[str, Any] = json.loads(result.read_text())
+        return answer
+    return _failure("Runtime.ExitError", f"Runtime exited with status {status}")
 
 
 def _failure(kind: str, message: str) -> dict[str, Any]:

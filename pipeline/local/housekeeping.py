@@ -119,7 +119,7 @@ def _jobs(account: Account) -> Iterator[Found]:
 def _drafts(account: Account) -> Iterator[Found]:
     for path in _children(account.objects.temporary):
         if time.time() - path.stat().st_mtime > DRAFT_AGE_S:
-            yield path, "an upload that was not finished", None
+            yield path, "an upload or a call that was not finished", None
 
 
 def _endpoints(account: Account) -> Iterator[Found]:

@@ -27,13 +27,13 @@ from pipeline.local.containers import (
     Document,
     Stopped,
     container_environment,
+    end_orphans,
     remap,
     run_containers,
     short_link,
 )
 from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
-from pipeline.local.launch import end_group
 from pipeline.local.objects import split_uri
 from pipeline.local.sandbox import STRICT_VARIABLE
 from pipeline.local.transform import run_transform
@@ -55,10 +55,9 @@ def job_lock(account: Account, name: str) -> Path:
     return account.home / "locks" / f"job-{name}"
 
 
-def end_orphans(account: Account, name: str) -> None:
+def clear(account: Account, name: str) -> None:
     """End what a job left running whose owner was killed, and free its folder."""
-    for record in job_folder(account, name).glob("*/usage.json.group"):
-        end_group(str(record).removesuffix(".group"))
+    end_orphans(job_folder(account, name))
     shutil.rmtree(job_folder(account, name), ignore_errors=True)
 
 

@@ -22,7 +22,9 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1
-GRACE_S = float(os.environ.get("LOCAL_ACCOUNT_GRACE_S", "30"))
+# Of one command, which does not hand it on; and of all of them.
+GRACE_VARIABLES = ("LAUNCH_GRACE_S", "LOCAL_ACCOUNT_GRACE_S")
+GRACE_S = float(os.environ.pop(GRACE_VARIABLES[0], os.environ.get(GRACE_VARIABLES[1], "30")))
 
 
 def die_with_parent() -> None:

@@ -7,7 +7,7 @@ import time
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
-from pipeline.local.jobs import end_orphans, job_folder, job_lock
+from pipeline.local.jobs import clear, job_folder, job_lock
 from pipeline.local.processes import held, is_alive, start
 from pipeline.local.services.listing import page
 from pipeline.local.services.tags import tag
@@ -48,7 +48,8 @@ def _create(account: Account, kind: str, request: Document) -> Document:
     return {f"{kind}JobArn": document[f"{kind}JobArn"]}
 
 
-def _describe(account: Account, kind: str, request: Document) -> Document:
+def describe_job(account: Account, kind: str, request: Document) -> Document:
+    """The job as it is: what a killed process left of it is ended first."""
     name = request[f"{kind}JobName"]
     job = account.store.get(f"{kind.lower()}-job", name)
     if job is None:
@@ -72,7 +73,7 @@ def _truthful(account: Account, kind: str, job: Document) -> Document:
             f"{kind}EndTime": time.time(),
         }
 
-    end_orphans(account, name)
+    clear(account, name)
     return account.store.change(f"{kind.lower()}-job", name, settle) or job
 
 
@@ -88,7 +89,7 @@ def _list(account: Account, kind: str, request: Document) -> Document:
 
 
 def _stop(account: Account, kind: str, request: Document) -> Document:
-    _describe(account, kind, request)
+    describe_job(account, kind, request)
     status = f"{kind}JobStatus"
 
     def stop(job: Document) -> Document | None:
@@ -105,7 +106,7 @@ def create_processing_job(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DescribeProcessingJob")
 def describe_processing_job(account: Account, request: Document) -> Document:
-    return _describe(account, "Processing", request)
+    return describe_job(account, "Processing", request)
 
 
 @answers("sagemaker:ListProcessingJobs")
@@ -125,7 +126,7 @@ def create_training_job(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DescribeTrainingJob")
 def describe_training_job(account: Account, request: Document) -> Document:
-    return _describe(account, "Training", request)
+    return describe_job(account, "Training", request)
 
 
 @answers("sagemaker:ListTrainingJobs")
@@ -148,7 +149,7 @@ def create_transform_job(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DescribeTransformJob")
 def describe_transform_job(account: Account, request: Document) -> Document:
-    return _describe(account, "Transform", request)
+    return describe_job(account, "Transform", request)
 
 
 @answers("sagemaker:ListTransformJobs")

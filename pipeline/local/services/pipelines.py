@@ -14,6 +14,7 @@ from pipeline.local.objects import split_uri
 from pipeline.local.processes import acquire, held, is_alive, start
 from pipeline.local.runner import UNFINISHED, execution_lock, finish
 from pipeline.local.selection import selection
+from pipeline.local.services.jobs import describe_job
 from pipeline.local.services.listing import listed, page
 from pipeline.local.services.tags import tag
 from pipeline.local.store import Document
@@ -175,10 +176,20 @@ def _execution(account: Account, arn: str) -> Document:
     try:
         document = account.store.get("execution", arn) or document
         status = "Stopped" if document["PipelineExecutionStatus"] == "Stopping" else "Failed"
+        _end_jobs(account, arn)
         finish(account, arn, status, "the process that ran the pipeline was killed")
     finally:
         os.close(descriptor)
     return account.store.get("execution", arn) or document
+
+
+def _end_jobs(account: Account, arn: str) -> None:
+    """End what the jobs of a killed runner left running."""
+    for step in account.store.every("step", parent=arn):
+        job = (step.get("Metadata") or {}).get(f"{step['StepType']}Job")
+        if step["StepStatus"] in UNFINISHED and job:
+            kind, name = step["StepType"], job["Arn"].rpartition("/")[2]
+            describe_job(account, kind, {f"{kind}JobName": name})
 
 
 @answers("sagemaker:DescribePipelineExecution")

@@ -222,6 +222,11 @@ def box(tmp_path: Path) -> Iterator[Box]:
         "    raise ValueError('no good')\n"
         "def sleep(event, context):\n"
         "    time.sleep(60)\n"
+        "def hang(event, context):\n"
+        "    import pathlib, subprocess\n"
+        "    child = subprocess.Popen(['sleep', '300'])\n"
+        "    pathlib.Path(event['mark']).write_text(f'{os.getpid()} {child.pid}\\n')\n"
+        "    child.wait()\n"
         "def keep(event, context):\n"
         "    s3 = boto3.client('s3')\n"
         "    s3.create_bucket(Bucket='events')\n"
@@ -236,6 +241,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
             "echo": Function("handlers.echo", functions, {"VARIABLE": "value"}),
             "fail": Function("handlers.fail", functions),
             "sleep": Function("handlers.sleep", functions, timeout_s=1),
+            "hang": Function("handlers.hang", functions),
             "keep": Function("handlers.keep", functions),
         },
         "rules": [

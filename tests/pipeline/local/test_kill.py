@@ -22,7 +22,7 @@ import pytest
 
 from pipeline.local import processes
 from pipeline.local.services import pipelines
-from tests.pipeline.local.steps import SCRIPT, gate, processing
+from tests.pipeline.local.steps import SCRIPT, gate, lambda_step, processing
 
 MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "24"))
 LASTS_S = 2.5
@@ -53,10 +53,14 @@ def create(box: Any, *steps: Any) -> None:
         "Type": "RegisterModel",
         "Arguments": {"ModelPackageGroupName": "g", "InferenceSpecification": specification},
     }
-    last = [gate("Second", 0.5, [register])] if steps else [register]
+    define(box, *steps, *([gate("Second", 0.5, [register])] if steps else [register]))
+
+
+def define(box: Any, *steps: Any) -> None:
+    """The pipeline `p` of these steps."""
     box.client("sagemaker").create_pipeline(
         PipelineName="p",
-        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": [*steps, *last]}),
+        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": steps}),
         RoleArn="arn:aws:iam::000000000000:role/r",
         ClientRequestToken="t" * 32,
     )
@@ -188,3 +192,37 @@ def test_a_kill_before_any_write_of_the_runner_is_survived(
         killed = list(pool.map(survive, range(writes)))
     assert 5 < sum(killed) < writes, "every write of the runner is one that this test kills it at"
     assert versions(box) == list(range(1, writes + 1))
+
+
+def written(mark: Path) -> list[int]:
+    """The process numbers in the file, once its line is whole."""
+    text = mark.read_text() if mark.exists() else ""
+    return [int(number) for number in text.split()] if text.endswith("\n") else []
+
+
+def test_a_function_ends_with_the_runner_that_invoked_it(box: Any) -> None:
+    mark = box.tmp / "mark"
+    define(box, lambda_step("L", "hang", {"mark": str(mark)}))
+    execution = start(box).rpartition("/")[2]
+    hanging = box.wait_until(lambda: written(mark))
+    kill(box, execution, "runner")
+    box.wait_until(lambda: all(map(is_gone, hanging)))
+
+
+def test_what_a_killed_job_started_is_ended_by_the_next_look_at_the_execution(box: Any) -> None:
+    mark = box.tmp / "mark"
+    script = (
+        "import os, pathlib, subprocess, sys\n"
+        "child = subprocess.Popen(['sleep', '300'])\n"
+        "pathlib.Path(sys.argv[2]).write_text(f'{os.getpid()} {child.pid}\\n')\n"
+        "child.wait()\n"
+    )
+    create(box, processing(box, "Second", script, str(mark)))
+    arn = start(box)
+    job, child = box.wait_until(lambda: written(mark))
+    for process in set(descendants(box, arn.rpartition("/")[2])) - {child}:
+        os.kill(process, signal.SIGKILL)
+    box.wait_until(lambda: is_gone(job))
+    assert not is_gone(child), "nobody is left to end it"
+    assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Failed"
+    box.wait_until(lambda: is_gone(child))

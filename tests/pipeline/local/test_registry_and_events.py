@@ -165,7 +165,7 @@ def test_functions_are_described_by_name_or_arn(box: Any) -> None:
     client = box.client("lambda")
     arn = client.get_function(FunctionName="echo")["Configuration"]["FunctionArn"]
     assert client.get_function_configuration(FunctionName=arn)["Handler"] == "handlers.echo"
-    assert len(client.list_functions()["Functions"]) == 4
+    assert len(client.list_functions()["Functions"]) == 5
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         client.get_function(FunctionName="nobody")
 
