@@ -17,6 +17,8 @@ HOST = "127.0.0.1"
 NO_ANSWER = 0
 """Stands for a status where the connection broke."""
 RECONNECT_S = 0.02
+ANSWER_WITHIN_S = 60.0
+"""Longer than any answer takes; who waits longer waits for ever."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ async def load(
     """Send the requests, round and round, for a time; `per_s` of all clients together at most.
 
     What could not be sent in its time, because every client waited for an answer, is left out.
+    Raises TimeoutError where an answer never comes.
     """
     answers = Answers()
     started = free_at = time.perf_counter()
@@ -121,18 +124,21 @@ async def load(
     async def run() -> None:
         nonlocal sent, free_at
         client = Client()
-        while (now := time.perf_counter()) < started + duration_s:
-            number, sent = sent, sent + 1
-            at = max(free_at, now)
-            free_at = at + gap_s
-            if at > now:
-                await asyncio.sleep(at - now)
-            if client.transport is None:
-                client = await connect(port)
-            await _ask(client, requests[number % len(requests)], answers)
-        client.close()
+        try:
+            while (now := time.perf_counter()) < started + duration_s:
+                number, sent = sent, sent + 1
+                at = max(free_at, now)
+                free_at = at + gap_s
+                if at > now:
+                    await asyncio.sleep(at - now)
+                if client.transport is None:
+                    client = await connect(port)
+                await _ask(client, requests[number % len(requests)], answers)
+        finally:
+            client.close()
 
-    await asyncio.gather(*(run() for _ in range(clients)))
+    async with asyncio.timeout(duration_s + ANSWER_WITHIN_S):
+        await asyncio.gather(*(run() for _ in range(clients)))
     answers.wall_s = time.perf_counter() - started
     await asyncio.sleep(0)  # the connections end in the loop's next round
     return answers

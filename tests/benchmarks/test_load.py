@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from benchmarks.load import NO_ANSWER, Answers, load, request
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -65,6 +67,14 @@ def test_a_refusal_that_does_not_say_when_to_come_back_is_noted() -> None:
     assert set(answers.statuses) == {429, 503}
     assert answers.without_retry_after == answers.statuses[503]
     assert answers.durations_s == []
+
+
+def test_a_server_that_never_answers_does_not_hold_it_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.load.ANSWER_WITHIN_S", 0.05)
+    with pytest.raises(TimeoutError):
+        run(lambda _: b"")
 
 
 def test_a_connection_that_breaks_is_counted_and_made_anew() -> None:
