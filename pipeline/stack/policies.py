@@ -56,6 +56,14 @@ def reviewer(account: Account) -> dict[str, Any]:
                 _sagemaker(account, f"model/{endpoint}-v*"),
             ],
         ),
+        _allow(
+            "SeeWhatARunWasGiven",
+            ["ListPipelineExecutions", "ListPipelineParametersForExecution"],
+            [
+                _sagemaker(account, f"pipeline/{account.pipeline_name}"),
+                _sagemaker(account, f"pipeline/{account.pipeline_name}/execution/*"),
+            ],
+        ),
         {
             "Sid": "ReadReportsAndHistory",
             "Effect": "Allow",

@@ -16,7 +16,9 @@ from pipeline import commands, notes, reviewing
 from pipeline.cli import main
 from pipeline.comparison import p_value
 from pipeline.registry import APPROVED, REJECTED, Registry
+from pipeline.stack.policies import reviewer
 from pipeline.target import Target
+from tests.infrastructure.template import listed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -340,6 +342,33 @@ def test_pinning_a_version_takes_the_other_pins_away(target: Target) -> None:
         registry.decide(number, APPROVED, "good")
         registry.pin(number)
     assert [one.number for one in registry.versions() if one.pinned_at] == [2]
+
+
+def test_a_reviewer_asks_for_nothing_that_their_policy_does_not_allow(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # the head of a file is read by the right to read it, a bucket's list by the right to that
+    other_names = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
+    asked: set[str] = set()
+
+    def note(model: Any, **_: Any) -> None:
+        asked.add(f"{model.service_model.endpoint_prefix.split('.')[-1]}:{model.name}")
+
+    for number in (1, 2):
+        register(target, measured(0.9), report=True, execution_id=str(number))
+        Registry(target).decide(number, APPROVED, "good")
+    serve(target, 2)
+    for service in ("s3", "sagemaker"):
+        target.client(service).meta.events.register("provide-client-params.*", note)
+    for verb in ("list", "show 1", "compare 1 2", "history", "report 1", "pin 1", "unpin"):
+        assert main(["registry", *verb.split()]) == 0, capsys.readouterr().err
+    assert main(["registry", "reject", "1", "--reason", "dull"]) == 0
+    assert main(["registry", "rollback", "--reason", "too sure", "--yes"]) == 0
+    allowed = {
+        action for one in reviewer(target.account)["Statement"] for action in listed(one["Action"])
+    }
+    assert "sagemaker:UpdateModelPackage" in asked
+    assert {other_names.get(one, one) for one in asked} <= allowed
 
 
 def test_only_an_approved_version_can_be_pinned(
