@@ -71,7 +71,9 @@ class Wish:
     def deploy_executions(self) -> int:
         """How many calls of the deploy function the template lets run at once."""
         function = self.template.partition("\n  DeployFunction:\n")[2]
-        return int(function.partition("ReservedConcurrentExecutions: ")[2].split()[0])
+        return int(
+            function.partition("ReservedConcurrentExecutions: !If [Reserves, ")[2].split(",")[0]
+        )
 
     def change_set(self, state: State | None, **more: str) -> Request:
         """The request for a change set that brings the stack, as it is, to this."""
@@ -173,7 +175,7 @@ class Deployment:
         image = self._image(state.outputs)
         self._change(self._wish.change_set(state, **self._wish.code_keys, ImageUri=image))
         state = self._existing()
-        self._resume()
+        self._resume(state.parameters)
         self._publish(state)
         return state
 
@@ -206,12 +208,14 @@ class Deployment:
         self._say(f"changing {len(changes)} resources")
         self.stack.execute(request)
 
-    def _resume(self) -> None:
+    def _resume(self, parameters: Mapping[str, str]) -> None:
         """Start the deploy function again: no change set would, as the template is the same."""
         function = self._target.account.deploy_function
         if is_stopped(self._target, function):
             self._say(f"starting {function}, which an interrupted removal has stopped")
-            self._send(resume_deploying(function, self._wish.deploy_executions))
+            reserves = parameters.get("PredictConcurrency") != "0"
+            executions = self._wish.deploy_executions if reserves else None
+            self._send(resume_deploying(function, executions))
 
     def _exists(self, bucket: str, key: str) -> bool:
         try:

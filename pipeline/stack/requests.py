@@ -102,8 +102,13 @@ def start_build(project: str, bucket: str, source_key: str, tag: str) -> Request
     )
 
 
-def resume_deploying(function: str, executions: int) -> Request:
-    """Let the deploy function run again, where an interrupted removal has stopped it."""
+def resume_deploying(function: str, executions: int | None) -> Request:
+    """Let the deploy function run again, where an interrupted removal has stopped it.
+
+    `executions` are reserved for it; None reserves none.
+    """
+    if executions is None:
+        return Request("lambda", "DeleteFunctionConcurrency", {"FunctionName": function})
     parameters = {"FunctionName": function, "ReservedConcurrentExecutions": executions}
     return Request("lambda", "PutFunctionConcurrency", parameters)
 

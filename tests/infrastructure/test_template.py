@@ -9,6 +9,7 @@ from deploy_model.settings import Settings as DeploySettings
 from predict_api.settings import Settings as PredictSettings
 from predict_api.throttle import BURST, RATE_PER_S
 
+from pipeline.stack.requests import TEMPLATE_BYTES, compact
 from tests.infrastructure.template import PATH, listed, resources, statements, template
 
 ROLES = resources("AWS::IAM::Role")
@@ -41,7 +42,7 @@ def role_actions(name: str) -> set[str]:
 
 def test_the_template_fits_into_the_request_that_carries_it() -> None:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
-    assert PATH.stat().st_size <= 51_200
+    assert len(compact(PATH.read_text("utf-8")).encode()) <= TEMPLATE_BYTES == 51_200
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -222,6 +223,24 @@ def test_every_function_has_a_log_group_and_a_bound() -> None:
         assert f"/aws/lambda/${{{name}}}" in groups
         assert "ReservedConcurrentExecutions" in function
         assert function["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_an_account_with_few_executions_can_do_without_a_reserve() -> None:
+    assert template()["Conditions"]["Reserves"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "PredictConcurrency"}, "0"]}]
+    }
+    for function in resources("AWS::Lambda::Function").values():
+        condition, _, otherwise = function["ReservedConcurrentExecutions"]["Fn::If"]
+        assert (condition, otherwise) == ("Reserves", {"Ref": "AWS::NoValue"})
+
+
+def test_a_budget_names_nobody_whose_change_would_make_it_anew() -> None:
+    (budget,) = resources("AWS::Budgets::Budget").values()
+    subscribers = [one["Subscribers"] for one in budget["NotificationsWithSubscribers"]]
+    assert subscribers == [[{"SubscriptionType": "SNS", "Address": {"Ref": "AlarmTopic"}}]] * 2
+    (policy,) = resources("AWS::SNS::TopicPolicy").values()
+    (allow,) = statements(policy["PolicyDocument"])
+    assert "budgets.amazonaws.com" in allow["Principal"]["Service"]
 
 
 def test_the_api_is_throttled() -> None:

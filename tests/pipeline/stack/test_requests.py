@@ -28,6 +28,7 @@ ALL = [
     *requests.website_files("bucket", WISH.website),
     requests.invalidate("E1", "once"),
     requests.resume_deploying("function", WISH.deploy_executions),
+    requests.resume_deploying("function", None),
     requests.begin_publishing("bucket"),
     requests.end_publishing("bucket"),
     removal.stop_deploying("function"),
@@ -119,6 +120,14 @@ def test_a_reviewer_may_change_versions_and_nothing_else() -> None:
     changing = {a for a in actions if not a.split(":")[1].startswith(("List", "Describe", "Get"))}
     assert changing == {"sagemaker:UpdateModelPackage", "kms:Decrypt"}  # that changes nothing
     assert not [one for one in policy["Statement"] if one["Resource"] == "*"]
+
+
+def test_a_function_that_reserves_nothing_is_let_run_without_a_reserve() -> None:
+    assert requests.resume_deploying("f", WISH.deploy_executions).parameters == {
+        "FunctionName": "f",
+        "ReservedConcurrentExecutions": 5,
+    }
+    assert requests.resume_deploying("f", None).operation == "DeleteFunctionConcurrency"
 
 
 def test_a_reviewer_is_told_a_missing_report_from_a_forbidden_one() -> None:
