@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
+from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError, as_service_error
 from pipeline.local.objects import ObjectStore, write_atomically
 from pipeline.local.shapes import check_names, shaped
 from pipeline.local.store import Document, Store
@@ -173,6 +174,15 @@ class Account:
             )
         return answer(self, request)
 
+    def failure(self, operation: str, error: Exception) -> ServiceError:
+        """What a client is told of an error; one that nobody expected gets a line in the log."""
+        if not isinstance(error, LocalAccountError | OSError):
+            (*_, (frame, line)) = traceback.walk_tb(error.__traceback__)
+            place = f"{Path(frame.f_code.co_filename).name}:{line}"
+            with self.log_file("local", "errors").open("a") as file:
+                file.write(f"{operation} {place} {type(error).__name__}: {error}\n")
+        return as_service_error(error)
+
     def session(self) -> boto3.Session:
         """A boto3 session whose every client is answered from here."""
         import boto3
@@ -203,9 +213,12 @@ class Account:
             parsed = shaped(answer, model.output_shape)
         except AnswerTimeout as error:
             raise ReadTimeoutError(endpoint_url=params["url"]) from error
-        except ServiceError as error:
-            status = error.status
-            parsed = {"Error": {"Code": error.code, "Message": error.message}}
+        except Exception as error:  # a client is never shown our own exceptions
+            if isinstance(error, LocalAccountError) and not isinstance(error, ServiceError):
+                raise
+            failed = self.failure(operation, error)
+            status = failed.status
+            parsed = {"Error": {"Code": failed.code, "Message": failed.message}}
         finally:
             READ_TIMEOUT_S.reset(waits)
         parsed["ResponseMetadata"] = {

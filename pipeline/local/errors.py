@@ -46,3 +46,19 @@ class StepStoppedError(LocalAccountError):
 def not_found(kind: str, name: str) -> ServiceError:
     """SageMaker answers a missing resource with ValidationException and this wording."""
     return ServiceError("ValidationException", f'Could not find {kind} "{name}".')
+
+
+def as_service_error(error: Exception) -> ServiceError:
+    """What a client is told of an error: the service's own, or that the account failed, and why.
+
+    What nobody expected is told by its type alone; the account's log has the line it is from.
+    """
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, OSError):
+        text = error.strerror or str(error)
+    elif isinstance(error, LocalAccountError):
+        text = str(error)
+    else:
+        text = f"the local account failed: {type(error).__name__} (its logs/local/errors.log)"
+    return ServiceError("InternalFailure", text, 500)

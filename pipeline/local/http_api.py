@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+from xml.etree.ElementTree import ParseError
 
 from botocore.utils import parse_timestamp
 from botocore.validate import ParamValidator
 from moto.core.errors import COMMON_ERROR_CODES
-from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import ServiceOperationRouter
 from moto.core.serialize import SerializationContext, get_serializer_class
@@ -29,7 +31,7 @@ from werkzeug.wrappers import Response
 
 from pipeline.local.errors import LocalAccountError, ServiceError
 from pipeline.local.shapes import check_names, shaped
-from pipeline.local.wire import decode_body
+from pipeline.local.wire import check_expiry, decode_body
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
@@ -46,7 +48,7 @@ SIGNED_AS = {"monitoring": "cloudwatch"}
 
 Document = dict[str, Any]
 # Codes of ours that no service's model lists; moto warns of any other.
-COMMON_ERROR_CODES += ["NotImplemented", "InternalFailure", "IncompleteBody", "BadDigest"]
+COMMON_ERROR_CODES += ["NotImplemented", "InternalFailure", "SerializationException"]
 
 
 @cache
@@ -87,21 +89,29 @@ class HttpApi:
             return Response(f"no operation of {service} is at {request.method} {request.path}", 404)
         except Exception as error:  # botocore's UnknownServiceError: whatever was asked for
             return Response(f"service {service} is not known: {error}", 404)
+        return self._answer(request, service, operation, path_arguments)
+
+    def _answer(
+        self, request: Request, service: str, operation: Any, path_arguments: Document
+    ) -> Response:
+        """The operation's answer, or its error, in the wire format of the service."""
+        name = f"{service}:{operation.name}"
         protocol = determine_request_protocol(operation.service_model, request.content_type)
         context = SerializationContext(request_id=str(uuid.uuid4()))
         serializer = get_serializer_class(service, protocol)(operation, context)
         status: int | None = None
         body: Any = None
+        result: Document = {}
         try:
+            check_expiry(request.args, time.time())
             arguments = _arguments(service, operation, protocol, request, path_arguments)
-            answer = self.account.call(f"{service}:{operation.name}", arguments)
-            result = shaped(answer, operation.output_shape)
+            result = shaped(self.account.call(name, arguments), operation.output_shape)
             body = _take_stream(operation, result)
             sent = serializer.serialize(result)
             status = _status(service, operation.name, result, sent["status_code"])
-        except (LocalAccountError, OSError) as error:
-            failed = _as_service_error(error)
-            sent, status = serializer.serialize(failed), failed.status
+        except Exception as error:  # a client is never shown a traceback
+            failed = self.account.failure(name, error)
+            sent, status, body = serializer.serialize(failed), failed.status, None
         headers = {**sent["headers"], "x-amzn-RequestId": context.request_id or ""}
         if body is not None:
             headers["Content-Type"] = str(result.get("ContentType", "application/octet-stream"))
@@ -125,16 +135,22 @@ def _arguments(
     """The operation's arguments, checked against the service model as boto3 checks its own."""
     parser = PROTOCOL_PARSERS[protocol](operation, timestamp_parser=parse_timestamp)
     raw = decode_body(request.get_data(cache=False), dict(request.headers))
-    arguments: Document = parser.parse(
-        {
-            "body": raw,
-            "headers": request.headers,
-            "method": request.method,
-            "url_params": path_arguments,
-            "url_path": request.path,
-            "values": request.values,
-        }
-    )
+    sent: Any = {
+        "body": raw,
+        "headers": request.headers,
+        "method": request.method,
+        "url_params": path_arguments,
+        "url_path": request.path,
+        "values": request.values,
+    }
+    try:
+        arguments: Document = parser.parse(sent)
+    except (RequestParserError, ParseError) as error:
+        message = "The XML you provided was not well-formed or did not validate"
+        raise ServiceError("MalformedXML", message) from error
+    except ValueError as error:
+        code = "InvalidArgument" if service == "s3" else "SerializationException"
+        raise ServiceError(code, "the request is not readable") from error
     arguments = {name: value for name, value in arguments.items() if value is not None}
     if service == "s3":
         arguments |= _s3_headers(arguments)
@@ -178,13 +194,6 @@ def _status(service: str, operation: str, result: Document, modelled: int) -> in
     return modelled
 
 
-def _as_service_error(error: Exception) -> ServiceError:
-    if isinstance(error, ServiceError):
-        return error
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return ServiceError("InternalFailure", text, 500)
-
-
 class _QuietHandler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
         """Say nothing: requests may carry what must not be logged."""
@@ -192,6 +201,8 @@ class _QuietHandler(WSGIRequestHandler):
 
 def bind(account: Account, port: int) -> BaseWSGIServer:
     """A server on the loopback interface that has its port (0: any free one); not yet serving."""
+    if not 0 <= port < 1 << 16:
+        raise LocalAccountError(f"there is no port {port}: give one below 65536 with --port")
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Request bodies as SDKs send them to S3: `aws-chunked` framing and checksums.
+"""Requests as SDKs send them to S3: `aws-chunked` framing, checksums, URLs that expire.
 
 Source: Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring
 Payload in Multiple Chunks" and "Checking object integrity". Signatures are not checked: the account
@@ -8,6 +8,7 @@ listens to this machine alone, and its keys are nobody's.
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from collections.abc import Mapping
 
 from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
@@ -42,6 +43,27 @@ def decode_body(body: bytes, headers: Mapping[str, str]) -> bytes:
         if base64.b64encode(digest.digest()).decode() != wanted:
             raise ServiceError("BadDigest", f"The {name} you specified did not match what came")
     return body
+
+
+def check_expiry(query: Mapping[str, str], now: float) -> None:
+    """Refuse a presigned URL after its time; `now` in epoch seconds.
+
+    A signature of version 4 says when it was made and for how many seconds it holds, one of
+    version 2 until when.
+    """
+    try:
+        if "X-Amz-Expires" in query:
+            made = dt.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+            ends = made.replace(tzinfo=dt.UTC).timestamp() + int(query["X-Amz-Expires"])
+        elif "Signature" in query and "Expires" in query:
+            ends = float(query["Expires"])
+        else:
+            return
+    except (KeyError, ValueError) as error:
+        message = "X-Amz-Date and X-Amz-Expires must say when the URL expires"
+        raise ServiceError("AuthorizationQueryParametersError", message) from error
+    if now > ends:
+        raise ServiceError("AccessDenied", "Request has expired", 403)
 
 
 def _unframe(body: bytes) -> tuple[bytes, dict[str, str]]:

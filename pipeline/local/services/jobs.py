@@ -26,8 +26,7 @@ def create_job(account: Account, kind: str, request: Document) -> Document:
         "CreationTime": time.time(),
     }
     with account.store.transaction():
-        if account.store.get(f"{kind.lower()}-job", name):
-            raise ServiceError("ResourceInUse", f"Job name must be unique: {name} is in use")
+        _check_is_new(account, kind, name)
         account.store.put(f"{kind.lower()}-job", name, document)
         tag(account, arn, request)
     shutil.rmtree(job_folder(account, name), ignore_errors=True)
@@ -35,8 +34,19 @@ def create_job(account: Account, kind: str, request: Document) -> Document:
     return document
 
 
+def _check_is_new(account: Account, kind: str, name: str) -> None:
+    if account.store.get(f"{kind.lower()}-job", name):
+        arn = account.arn("sagemaker", f"{kind.lower()}-job/{name}")
+        raise ServiceError(
+            "ResourceInUse",
+            "Job name must be unique within an AWS account and region, "
+            f"and a {kind.lower()} job with this name already exists ({arn})",
+        )
+
+
 def _create(account: Account, kind: str, request: Document) -> Document:
     name = request[f"{kind}JobName"]
+    _check_is_new(account, kind, name)  # before its lock, which one that runs holds
     with held(job_lock(account, name), what=f"job {name}") as descriptor:
         document = create_job(account, kind, request)
         start(

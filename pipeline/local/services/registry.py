@@ -104,6 +104,11 @@ def create_model_package(account: Account, request: Document) -> Document:
     with account.store.transaction():
         if token and (known := account.store.get("client-token", token)):
             return {"ModelPackageArn": known["Arn"]}
+        if "ModelPackageGroupName" not in request:
+            raise ServiceError(
+                "ValidationException",
+                "a model package without versions is not kept here: give a ModelPackageGroupName",
+            )
         group_name = _group_name(request["ModelPackageGroupName"])
         group = describe_model_package_group(account, {"ModelPackageGroupName": group_name})
         version = group["LatestVersion"] + 1

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import uuid
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,7 +100,7 @@ def _remember(account: Account, request: Document, entry: Entry, etag: str) -> N
     )
 
 
-def _description(account: Account, bucket: str, entry: Entry) -> Document:
+def description(account: Account, bucket: str, entry: Entry) -> Document:
     kept = account.store.get("object", f"{bucket}/{entry.key}") or {}
     if kept.get("ModifiedNs") != entry.modified_ns:  # written by a job, or by hand
         kept = {"ETag": f'"{entry.modified_ns:x}-{entry.size_bytes:x}"'}
@@ -145,7 +144,7 @@ def head_object(account: Account, request: Document) -> Document:
         entry = account.objects.entry(request["Bucket"], request["Key"])
     except ServiceError as error:
         raise ServiceError("404", "Not Found", 404) from error
-    return _description(account, request["Bucket"], entry)
+    return description(account, request["Bucket"], entry)
 
 
 def _range(header: str, size: int) -> tuple[int, int]:
@@ -164,7 +163,7 @@ def _range(header: str, size: int) -> tuple[int, int]:
 @answers("s3:GetObject")
 def get_object(account: Account, request: Document) -> Document:
     entry = account.objects.entry(request["Bucket"], request["Key"])
-    answer = _description(account, request["Bucket"], entry)
+    answer = description(account, request["Bucket"], entry)
     if "Range" in request:
         first, last = _range(request["Range"], entry.size_bytes)
         with entry.path.open("rb") as file:
@@ -177,56 +176,6 @@ def get_object(account: Account, request: Document) -> Document:
             "Body": StreamingBody(io.BytesIO(data), len(data)),
         }
     return {**answer, "Body": StreamingBody(_SelfClosing(entry.path), entry.size_bytes)}
-
-
-@answers("s3:ListObjectsV2")
-def list_objects_v2(account: Account, request: Document) -> Document:
-    bucket, prefix = request["Bucket"], request.get("Prefix", "")
-    delimiter, limit = request.get("Delimiter"), request.get("MaxKeys", 1000)
-    after = request.get("ContinuationToken") or request.get("StartAfter", "")
-    contents: list[Entry] = []
-    groups: dict[str, None] = {}
-    truncated = False
-    for entry in account.objects.list(bucket, prefix):
-        rest = entry.key[len(prefix) :]
-        group = prefix + rest.partition(delimiter)[0] + delimiter if (
-            delimiter and delimiter in rest
-        ) else None  # fmt: skip
-        if (group or entry.key) <= after or group in groups:
-            continue
-        if len(contents) + len(groups) == limit:
-            truncated = True
-            break
-        if group:
-            groups[group] = None
-        else:
-            contents.append(entry)
-    answer: Document = {
-        "Name": bucket,
-        "Prefix": prefix,
-        "Delimiter": delimiter,
-        "StartAfter": request.get("StartAfter"),
-        "ContinuationToken": request.get("ContinuationToken"),
-        "MaxKeys": limit,
-        "KeyCount": len(contents) + len(groups),
-        "IsTruncated": truncated,
-        "CommonPrefixes": [{"Prefix": group} for group in groups] or None,
-        "Contents": [
-            {
-                "Key": entry.key,
-                "Size": entry.size_bytes,
-                "LastModified": entry.modified,
-                "ETag": _description(account, bucket, entry)["ETag"],
-                "StorageClass": "STANDARD",
-            }
-            for entry in contents
-        ]
-        or None,
-    }
-    if truncated:
-        last = max([entry.key for entry in islice(reversed(contents), 1)] + list(groups)[-1:])
-        answer["NextContinuationToken"] = last
-    return answer
 
 
 @answers("s3:DeleteObject")
@@ -257,7 +206,7 @@ def copy_source(request: Document) -> tuple[str, str]:
 def copy_object(account: Account, request: Document) -> Document:
     bucket, key = copy_source(request)
     entry = account.objects.entry(bucket, key)
-    kept = _description(account, bucket, entry)
+    kept = description(account, bucket, entry)
     with entry.path.open("rb") as file:
         copy, etag = account.objects.put(request["Bucket"], request["Key"], file)
     _remember(account, {**kept, **request}, copy, etag)
@@ -290,23 +239,48 @@ def upload_part(account: Account, request: Document) -> Document:
     path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
     with path.open("wb") as target:
         shutil.copyfileobj(stream(request.get("Body", b"")), target)
-    return {"ETag": f'"{path.stat().st_mtime_ns:x}"'}
+    return {"ETag": part_etag(path)}
 
 
 @answers("s3:CompleteMultipartUpload")
 def complete_multipart_upload(account: Account, request: Document) -> Document:
     folder = _parts_folder(account, request)
     about = json.loads((folder / UPLOAD_FILE).read_text())
+    paths = _named_parts(folder, request.get("MultipartUpload", {}).get("Parts", []))
     whole = folder / "whole"
     with whole.open("wb") as target:
-        for part in request["MultipartUpload"]["Parts"]:
-            with (folder / f"{part['PartNumber']:05}").open("rb") as source:
+        for path in paths:
+            with path.open("rb") as source:
                 shutil.copyfileobj(source, target)
     with whole.open("rb") as source:
         entry, etag = account.objects.put(request["Bucket"], request["Key"], source)
     shutil.rmtree(folder)
     _remember(account, {**about, **request}, entry, etag)
     return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
+
+
+def _named_parts(folder: Path, parts: list[Document]) -> list[Path]:
+    """The file of each part, which must have come, be the one that is meant, and be in order."""
+    if not parts:
+        message = "The XML you provided was not well-formed or did not validate"
+        raise ServiceError("MalformedXML", message)
+    numbers = [part["PartNumber"] for part in parts]
+    if numbers != sorted(set(numbers)):
+        message = "The list of parts was not in ascending order"
+        raise ServiceError("InvalidPartOrder", message)
+    paths = [folder / f"{number:05}" for number in numbers]
+    for path, part in zip(paths, parts, strict=True):
+        etag = str(part.get("ETag", "")).strip('"')
+        if not path.is_file() or (etag and etag != part_etag(path).strip('"')):
+            raise ServiceError(
+                "InvalidPart", f"Part {part['PartNumber']} could not be found or is another"
+            )
+    return paths
+
+
+def part_etag(path: Path) -> str:
+    """What names the content of an uploaded part."""
+    return f'"{path.stat().st_mtime_ns:x}"'
 
 
 @answers("s3:AbortMultipartUpload")

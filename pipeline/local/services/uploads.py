@@ -1,4 +1,4 @@
-"""S3's rarer operations: looking at uploads in parts, copying into one, the old listing, tags."""
+"""S3's rarer operations: looking at uploads in parts, copying into one, tags."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from pipeline.local.services.s3 import (
     _range,
     copy_source,
     head_object,
-    list_objects_v2,
+    part_etag,
 )
 from pipeline.local.store import Document
-
-
-@answers("s3:ListObjects")
-def list_objects(account: Account, request: Document) -> Document:
-    """The first version of the listing: its marker is the last key of the page."""
-    answer = list_objects_v2(account, {**request, "StartAfter": request.get("Marker", "")})
-    marker = answer.pop("NextContinuationToken", None)
-    return {**answer, "Marker": request.get("Marker", ""), "NextMarker": marker}
 
 
 @answers("s3:UploadPartCopy")
@@ -32,8 +24,7 @@ def upload_part_copy(account: Account, request: Document) -> Document:
     with entry.path.open("rb") as file, path.open("wb") as target:
         file.seek(first)
         target.write(file.read(last - first + 1))
-    etag = f'"{path.stat().st_mtime_ns:x}"'
-    return {"CopyPartResult": {"ETag": etag, "LastModified": path.stat().st_mtime}}
+    return {"CopyPartResult": {"ETag": part_etag(path), "LastModified": path.stat().st_mtime}}
 
 
 @answers("s3:ListParts")
@@ -42,7 +33,7 @@ def list_parts(account: Account, request: Document) -> Document:
         {
             "PartNumber": int(path.name),
             "Size": path.stat().st_size,
-            "ETag": f'"{path.stat().st_mtime_ns:x}"',
+            "ETag": part_etag(path),
             "LastModified": path.stat().st_mtime,
         }
         for path in sorted(_parts_folder(account, request).glob("[0-9]*"))

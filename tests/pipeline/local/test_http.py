@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pipeline.local.errors import ServiceError
+from pipeline.local.account import ANSWERS
+from pipeline.local.errors import LocalAccountError, ServiceError
 from pipeline.local.http_api import HOST, bind
 from pipeline.local.wire import decode_body
 from tests.pipeline.local.steps import SCRIPT, gate, processing
@@ -86,6 +89,73 @@ def test_a_presigned_url_needs_no_client(remote: Any, port: int) -> None:
     s3.put_object(Bucket="b", Key="k", Body=b"hello")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
     assert ask(port, "GET", url.partition(str(port))[2]) == (200, b"hello")
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_url_holds_until_it_expires(
+    box: Any, port: int, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.put("k", b"hello")
+    config = Config(signature_version=version)
+    s3 = boto3.Session("key", "secret", region_name="us-east-1").client(
+        "s3", endpoint_url=f"http://{HOST}:{port}", config=config
+    )
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=60)
+    path = url.partition(str(port))[2]
+    assert ask(port, "GET", path) == (200, b"hello")
+    now = time.time()
+    monkeypatch.setattr("pipeline.local.http_api.time.time", lambda: now + 61)
+    status, body = ask(port, "GET", path)
+    assert (status, b"Request has expired" in body) == (403, True)
+
+
+def test_a_key_that_xml_cannot_hold_is_listed_encoded(box: Any, remote: Any) -> None:
+    box.put("a b+\u00fc\x01/c", b"x")
+    s3 = remote("s3")
+    assert s3.list_objects_v2(Bucket="b")["Contents"][0]["Key"] == "a b+\u00fc\x01/c"
+    asked = {"Bucket": "b", "EncodingType": "url", "Delimiter": "/"}
+    for answer in (s3.list_objects_v2(**asked), s3.list_objects(**asked)):
+        assert answer["CommonPrefixes"] == [{"Prefix": "a%20b%2B%C3%BC%01/"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("POST", "/b?delete", b"<Delete><nonsense", b"MalformedXML"),
+        ("GET", "/b?list-type=2&max-keys=many", b"", b"InvalidArgument"),
+        ("GET", "/b/k?X-Amz-Expires=60", b"", b"AuthorizationQueryParametersError"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused(
+    box: Any, port: int, method: str, path: str, body: bytes, code: bytes
+) -> None:
+    box.put("k", b"x")
+    status, answer = ask(port, method, path, body)
+    assert (status, code in answer) == (400, True)
+
+
+def test_what_nobody_expected_is_a_failure_of_the_account_and_a_line_in_its_log(
+    box: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("private")
+
+    monkeypatch.setitem(ANSWERS, "sagemaker:DescribePipeline", broken)
+    remote_client = remote("sagemaker")
+    remote_client.meta.config.retries = {"max_attempts": 1}
+    for client in (box.client("sagemaker"), remote_client):
+        with pytest.raises(ClientError) as caught:
+            client.describe_pipeline(PipelineName="p")
+        assert caught.value.response["Error"]["Code"] == "InternalFailure"
+        assert "private" not in str(caught.value)
+    lines = (box.home / "logs/local/errors.log").read_text().splitlines()
+    assert {line.split(" ", 2)[2] for line in lines} == {"ZeroDivisionError: private"}
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_is_none_is_told_in_one_line(box: Any, port: int) -> None:
+    with pytest.raises(LocalAccountError, match="there is no port"):
+        bind(box.account, port)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +332,18 @@ def test_the_aws_cli_approves_deploys_and_asks_a_version(
         "--content-type", "text/plain", str(answer))  # fmt: skip
     assert answer.read_text() == "hi:you:blue"
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
+
+
+def test_the_aws_cli_copies_lists_and_presigns(
+    box: Any, aws: Any, port: int, tmp_path: Path
+) -> None:
+    box.put("other", b"x")
+    (tmp_path / "a file").write_text("hello")
+    aws("s3", "cp", str(tmp_path / "a file"), "s3://b/folder/a file")
+    listed = aws("s3", "ls", "s3://b/").split()
+    assert (listed[:2], listed[-2:]) == (["PRE", "folder/"], ["1", "other"])
+    url = aws("s3", "presign", "s3://b/folder/a file").strip()
+    assert ask(port, "GET", url.partition(str(port))[2]) == (200, b"hello")
 
 
 def test_a_bucket_of_the_path_leads_nowhere_outside_the_account(box: Any, port: int) -> None:

@@ -219,3 +219,28 @@ def test_a_job_name_that_is_not_one_is_refused_and_nothing_is_deleted(box: Any, 
 )
 def test_the_container_folder_is_replaced_where_it_is_meant(text: str, seen: str) -> None:
     assert remap(text, Path("/l/ml")) == seen
+
+
+def test_the_name_of_a_job_that_runs_is_in_use(box: Any) -> None:
+    request = {
+        "ProcessingJobName": "j",
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": "job:1", "ContainerEntrypoint": ["sleep", "300"]},
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "VolumeSizeInGB": 1,
+            }
+        },
+    }
+    sagemaker = box.client("sagemaker")
+    sagemaker.create_processing_job(**request)
+    with pytest.raises(sagemaker.exceptions.ResourceInUse, match="already exists"):
+        sagemaker.create_processing_job(**request)
+    sagemaker.stop_processing_job(ProcessingJobName="j")
+
+
+def test_a_model_package_without_a_group_is_refused_by_name(box: Any) -> None:
+    with pytest.raises(ClientError, match="give a ModelPackageGroupName"):
+        box.client("sagemaker").create_model_package(ModelPackageName="alone")

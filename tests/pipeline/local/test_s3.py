@@ -107,6 +107,33 @@ def test_a_conditional_put_does_not_overwrite(s3: Any) -> None:
     assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"1"
 
 
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ([], "MalformedXML"),
+        ([{"PartNumber": 3, "ETag": "x"}], "InvalidPart"),
+        ([{"PartNumber": 1, "ETag": "another"}], "InvalidPart"),
+        ([{"PartNumber": 2}, {"PartNumber": 1}], "InvalidPartOrder"),
+    ],
+)
+def test_an_upload_is_completed_from_its_own_parts_in_order(s3: Any, parts: Any, code: str) -> None:
+    upload = {"Bucket": "b", "Key": "k"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    etags = [s3.upload_part(**upload, PartNumber=n, Body=b"x")["ETag"] for n in (1, 2)]
+    with pytest.raises(ClientError) as caught:
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    assert caught.value.response["Error"]["Code"] == code
+    named = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": named})
+    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"xx"
+
+
+def test_a_page_of_no_keys_is_empty(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"")
+    answer = s3.list_objects_v2(Bucket="b", MaxKeys=0)
+    assert (answer["KeyCount"], answer["IsTruncated"]) == (0, False)
+
+
 def test_an_abandoned_upload_leaves_nothing(s3: Any, box: Any) -> None:
     upload = s3.create_multipart_upload(Bucket="b", Key="k")["UploadId"]
     s3.upload_part(Bucket="b", Key="k", UploadId=upload, PartNumber=1, Body=b"x")
