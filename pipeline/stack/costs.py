@@ -64,6 +64,7 @@ def per_million(parameters: Mapping[str, str]) -> list[Line]:
     lines = [
         Line("CloudFront", _usd("cloudfront_million_https_requests"), "HTTPS requests"),
         Line("data out", 1e6 * REQUEST_GB / 2 * _usd("cloudfront_gb"), "2 kB an answer"),
+        Line("data in", 1e6 * REQUEST_GB / 2 * _usd("cloudfront_gb_to_origin"), "2 kB a review"),
         Line("HTTP API", _usd("http_api_million_requests"), "requests"),
         Line("Lambda", _usd("lambda_million_requests") + compute, f"{PREDICT_S} s of 0.5 GB each"),
         Line("logs", 1e6 * 1e-6 * _usd("cloudwatch_logs_gb"), "1 kB a request"),

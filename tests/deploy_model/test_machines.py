@@ -291,7 +291,19 @@ def test_a_shadow_gets_a_copy_of_the_traffic_and_goes_with_its_setting(world: Wo
     assert "ShadowProductionVariants" not in world.configs[world.endpoint.config]
 
 
-def test_a_bad_version_is_rolled_back_told_noted_and_not_tried_again(world: World) -> None:
+@pytest.mark.parametrize(
+    "why",
+    [
+        "did not pass the ping health check",
+        "alarm sentiment-endpoint-5xx tripped",
+        "alarm sentiment-endpoint-latency tripped",
+    ],
+    ids=["never healthy", "5xx", "slow"],
+)
+def test_a_bad_version_is_rolled_back_told_noted_and_not_tried_again(
+    world: World, why: str
+) -> None:
+    world.why = why
     told = replace(MACHINES, alarm_topic_arn=TOPIC)
     good = serve(world, told)
     world.bad.add(good + 1)
@@ -299,7 +311,7 @@ def test_a_bad_version_is_rolled_back_told_noted_and_not_tried_again(world: Worl
     assert world.served() == good
     assert len(world.messages) == 1
     assert f"version {bad} did not come into service" in world.messages[0]
-    assert world.packages[bad].notes["deploy_failed_reason"] == "did not pass the ping health check"
+    assert world.packages[bad].notes["deploy_failed_reason"] == why
     for _ in range(3):
         assert wake(world, told)["status"] == "failed"
     assert (world.sent, len(world.messages)) == ([], 1)

@@ -97,6 +97,8 @@ class World:
     scaling: Answer | None = None
     messages: list[str] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
+    why: str = "did not pass the ping health check"
+    """What SageMaker says of a version that is rolled back."""
     bad_machines: set[str] = field(default_factory=set)
     """Instance types on which nothing becomes healthy."""
     lacking: set[str] = field(default_factory=set)
@@ -145,7 +147,7 @@ class World:
             healthy = not bad
             if healthy:
                 endpoint.config = endpoint.wanted
-            endpoint.failure_reason = "" if healthy else "did not pass the ping health check"
+            endpoint.failure_reason = "" if healthy else self.why
             failed = endpoint.status == "Creating" and not healthy
             endpoint.status = "Failed" if failed else "InService"
             endpoint.modified_at = self.tick()

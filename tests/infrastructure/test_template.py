@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from deploy_model.settings import Settings as DeploySettings
+from deploy_model.variants import VARIANT_NAME
 from predict_api.settings import Settings as PredictSettings
 from predict_api.throttle import BURST, RATE_PER_S
 
@@ -198,6 +199,22 @@ def test_one_dead_letter_is_an_alarm() -> None:
 @pytest.mark.parametrize("alarm", resources("AWS::CloudWatch::Alarm"))
 def test_every_alarm_tells_the_topic(alarm: str) -> None:
     assert resources("AWS::CloudWatch::Alarm")[alarm]["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_a_roll_out_is_guarded_by_the_errors_and_the_latency_of_the_variant_it_changes() -> None:
+    alarms = resources("AWS::CloudWatch::Alarm")
+    watched = alarms["EndpointErrorsAlarm"], alarms["EndpointLatencyAlarm"]
+    assert [one["MetricName"] for one in watched] == ["Invocation5XXErrors", "ModelLatency"]
+    for alarm in watched:
+        dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+        assert dimensions == {"EndpointName": {"Ref": "Name"}, "VariantName": VARIANT_NAME}
+    (function,) = [
+        one["Environment"]["Variables"]
+        for one in resources("AWS::Lambda::Function").values()
+        if "ROLLBACK_ALARM_NAMES" in one["Environment"]["Variables"]
+    ]
+    _, names = function["ROLLBACK_ALARM_NAMES"]["Fn::If"][1]["Fn::Join"]
+    assert names == [{"Ref": "EndpointErrorsAlarm"}, {"Ref": "EndpointLatencyAlarm"}]
 
 
 def test_the_default_has_no_more_alarms_than_cost_nothing() -> None:
