@@ -118,8 +118,14 @@ def _deployed(settings: Settings, account: Account, session: Any) -> Account:
 def _link(session: Any) -> FilePlace:
     """A link to an object that works for an hour, whoever has it."""
 
+    from botocore.config import Config
+
+    # an object under a KMS key takes no other signature, and boto3 makes another in old regions:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+    s3 = session.client("s3", config=Config(signature_version="s3v4"))
+
     def link(bucket: str, key: str) -> str:
-        url: str = session.client("s3").generate_presigned_url(
+        url: str = s3.generate_presigned_url(
             "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=LINK_S
         )
         return url

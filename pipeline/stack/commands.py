@@ -68,10 +68,12 @@ def status(options: Namespace, settings: Settings) -> int:
     target, stack = _stack(options, settings)
     state = _existing(stack)
     pages = target.client("cloudwatch").get_paginator("describe_alarms")
+    own = {name for kind, name in stack.resources() if kind == "AWS::CloudWatch::Alarm"}
     alarms = {
         alarm["AlarmName"]: alarm["StateValue"]
         for page in pages.paginate(AlarmNamePrefix=f"{stack.name}-")
         for alarm in page["MetricAlarms"]
+        if alarm["AlarmName"] in own  # sentiment-dev's begin as sentiment's do
     }
     letters = _dead_letters(target, state)
     stopped = is_stopped(target, target.account.deploy_function)

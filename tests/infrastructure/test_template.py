@@ -232,6 +232,11 @@ def test_logs_are_kept_for_a_set_time(group: str) -> None:
     assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
+def test_what_the_endpoint_prints_is_kept_no_longer_and_goes_with_the_stack() -> None:
+    names = [one["LogGroupName"] for one in resources("AWS::Logs::LogGroup").values()]
+    assert {"Fn::Sub": "/aws/sagemaker/Endpoints/${Name}"} in names
+
+
 def test_every_function_has_a_log_group_and_a_bound() -> None:
     groups = json.dumps(resources("AWS::Logs::LogGroup"))
     functions = resources("AWS::Lambda::Function")

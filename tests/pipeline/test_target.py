@@ -64,6 +64,8 @@ def test_the_account_of_aws_is_asked_of_aws(monkeypatch: pytest.MonkeyPatch) -> 
         groups = target.client("sagemaker").list_model_package_groups()
     assert len(groups["ModelPackageGroupSummaryList"]) == 1
     assert target.log_place("/aws/x", "s") == "CloudWatch /aws/x s"
+    # no other signature opens what lies under a KMS key
+    assert "X-Amz-Signature=" in target.file_place("bucket", "runs/1/report.html")
 
 
 def test_without_a_stack_on_aws_there_is_no_serving_image(monkeypatch: pytest.MonkeyPatch) -> None:
