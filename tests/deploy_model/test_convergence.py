@@ -214,6 +214,10 @@ def after_a_failure(world: World) -> int | None:
     return world.register("Approved")
 
 
+def reconfigured(world: World) -> int | None:
+    return 1
+
+
 SCENARIOS = {
     "first version": ([], first_version),
     "next version": ([first_version], next_version),
@@ -221,15 +225,27 @@ SCENARIOS = {
     "last rejected": ([first_version], last_rejected),
     "pruning": ([many_versions] * 4, many_versions),
     "after a failure": ([first_version], after_a_failure),
+    "other machines": ([first_version], reconfigured),
+    "to serverless": ([first_version], reconfigured),
+    "to machines": ([first_version], reconfigured),
+}
+
+
+# before the event, and from it on
+RECONFIGURED = {
+    "other machines": (MACHINES, OTHER_MACHINES),
+    "to serverless": (MACHINES, SETTINGS),
+    "to machines": (SETTINGS, MACHINES),
 }
 
 
 def play(scenario: str) -> tuple[World, Callable[[], Outcome], int | None]:
     earlier, event = SCENARIOS[scenario]
-    world = World()
+    before, since = RECONFIGURED.get(scenario, (SETTINGS, SETTINGS))
+    world, settings = World(alarms={ALARM}), [before]
 
     def wake() -> Outcome:
-        return converge(world.surroundings, SETTINGS)
+        return converge(world.surroundings, settings[-1])
 
     if scenario == "after a failure":
         world.bad.add(1)
@@ -237,6 +253,7 @@ def play(scenario: str) -> tuple[World, Callable[[], Outcome], int | None]:
         happened(world)
         run_to_the_end(world, wake)
     world.sent.clear()
+    settings.append(since)
     return world, wake, event(world)
 
 
@@ -265,4 +282,5 @@ def test_dying_at_any_request_is_made_good_by_the_next_call(scenario: str, after
         assert world.kill_before is None and world.kill_after is None, "the cut was never reached"
         run_to_the_end(world, wake)
         assert world.served() == wanted, f"cut {cut - begin}"
+        assert (world.scaling is None) == (whole.scaling is None), f"cut {cut - begin}"
         assert len(world.configs) <= 3
