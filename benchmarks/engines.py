@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks import tables
 from benchmarks.record import record
 from benchmarks.served import REVIEW_WORDS, VOCABULARY_SIZE
 
@@ -268,7 +269,9 @@ def main() -> int:
     for name, row in rows.items():
         print(f"{name:<42}", ", ".join(f"{key} {value}" for key, value in row.items()))
     figures = {"engines": rows, "chosen": CHOSEN, "why": WHY, "dim": DIM}
-    print(f"written to {record('engines', figures)}", file=sys.stderr)
+    path = record("engines", figures)
+    tables.write()
+    print(f"written to {path}", file=sys.stderr)
     return 0
 
 

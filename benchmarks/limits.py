@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import served
+from benchmarks import served, tables
 from benchmarks.load import Answers, load, request
 from benchmarks.record import record
 
@@ -171,6 +171,7 @@ def main() -> int:
         bound = ">=" if name in AT_LEAST else "<="
         print(f"{name:<36}{found!s:>9}  {bound} {target:g}{'  MISSED' * (name in misses)}")
     path = record("limits", {"targets": TARGETS, "found": figures, "runs": runs})
+    tables.write()
     print(f"written to {path}", file=sys.stderr)
     return 1 if misses else 0
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import served
+from benchmarks import served, tables
 from benchmarks.ancestor import Ancestor
 from benchmarks.load import load, request
 from benchmarks.record import record
@@ -186,6 +186,7 @@ def main() -> int:
     path = record(
         "serve", {"targets": TARGETS, "found": found, "server": server, "api": api} | limits
     )
+    tables.write()
     print(f"written to {path}", file=sys.stderr)
     return 1 if missed else 0
 

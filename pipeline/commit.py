@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def source_commit(root: Path, *, ignoring: str = "") -> str:
+def source_commit(root: Path, *, ignoring: Sequence[str] = ()) -> str:
     """The git commit of the clone, marked when files differ from it; `unknown` without git.
 
-    Files below the folder `ignoring` may differ.
+    Files and folders of `ignoring` may differ.
     """
     commit = _git(root, "rev-parse", "HEAD")
     if not commit:
         return "unknown"
-    but = ("--", ".", f":!{ignoring}") if ignoring else ()
+    but = ("--", ".", *(f":!{path}" for path in ignoring))
     return f"{commit}-modified" if _git(root, "status", "--porcelain", *but) else commit
 
 

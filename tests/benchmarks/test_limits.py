@@ -110,6 +110,7 @@ def test_the_command_fails_where_a_target_is_missed(
     kept: dict[str, Any] = {}
     monkeypatch.setattr("sys.argv", ["limits", "--artifact", str(tmp_path)])
     monkeypatch.setattr(limits, "measure", lambda *_: (REACHED | {"back_s": back_s}, {}))
+    monkeypatch.setattr(limits.tables, "write", lambda: None)
     monkeypatch.setattr(limits, "record", lambda name, figures: kept.update(figures))
     assert limits.main() == status
     assert ("MISSED" in capsys.readouterr().out) == bool(status)

@@ -32,7 +32,7 @@ def test_a_folder_may_differ_when_it_is_to_be_ignored(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "new.json").write_text("{}")
     assert source_commit(tmp_path).endswith("-modified")
-    assert len(source_commit(tmp_path, ignoring="results")) == 40
+    assert len(source_commit(tmp_path, ignoring=["results"])) == 40
 
 
 def test_without_git_the_commit_is_unknown(tmp_path: Path) -> None:

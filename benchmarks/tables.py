@@ -1,0 +1,136 @@
+"""Writes what was measured of serving into docs/serving.md: `python -m benchmarks.tables`.
+
+The benchmarks themselves do so after each run, so that the page never says anything but what
+`results/` holds.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "serving.md"
+RESULTS = ROOT / "benchmarks" / "results"
+# What each figure with a target is, and on which side of the target it must be
+LABELS = {
+    "ready_s": ("start to ready, s", "≤"),
+    "memory_mb": ("memory, MB", "≤"),
+    "one_client_median_ms": ("one client, median, ms", "≤"),
+    "one_client_p99_ms": ("one client, 99th percentile, ms", "≤"),
+    "reviews_per_s_at_32_clients": ("32 clients, reviews/s", "≥"),
+    "times_as_fast_as_the_ancestor": ("times as fast as the ancestor's handler", "≥"),
+    "api_adds_ms": ("what the API adds to the endpoint's median, ms", "≤"),
+    "offered_share_at_the_limit": ("at the limit: sent, of what was to be sent", "≥"),
+    "error_share_at_the_limit": ("at the limit: errors, of all answers", "≤"),
+    "p95_ms_at_the_limit": ("at the limit: 95th percentile, ms", "≤"),
+    "offered_share_at_twice": ("at twice the limit: sent, of what was to be sent", "≥"),
+    "refused_429_at_twice": ("at twice the limit: refused with 429", "≥"),
+    "taken_at_twice_off_the_allowed": ("at twice the limit: taken, off what is allowed", "≤"),
+    "other_answers_at_twice": ("at twice the limit: neither 200 nor 429", "≤"),
+    "memory_growth_mb": ("at twice the limit: memory grows by, MB", "≤"),
+    "refused_503_after_the_kill": ("after the kill: refused with 503", "≥"),
+    "back_s": ("after the kill: back within, s", "≤"),
+    "other_answers_after_the_kill": ("after the kill: none of 200, 429, 503", "≤"),
+    "without_retry_after": ("429 and 503 that do not say when to come back", "≤"),
+}
+PARTS = {
+    "at_the_limit": "at the limit",
+    "at_twice_the_limit": "at twice the limit",
+    "after_a_kill": "after the kill",
+}
+ENGINE_COLUMNS = {
+    "batch_1_ms_a_review": "ms a review",
+    "batch_4_ms_a_review": "ms, 4 in a batch",
+    "two_at_once_per_s": "reviews/s, two threads",
+    "most_off": "furthest from training",
+}
+
+
+def serve(figures: dict[str, Any]) -> str:
+    server = figures["server"]
+    said = (
+        f"The ancestor's handler takes {server['ancestor_median_ms']:.1f} ms a review in the same "
+        f"run, and {server['ancestor_reading_stop_words_once_median_ms']:.1f} ms where it reads "
+        "its list of stop words once and not for every word. At 32 clients the server does "
+        f"{figures['share_at_32_clients']:.0%} of the {figures['matrix_limit_gflops']:.0f} GFLOP/s "
+        "that the same cores reach in multiplying large matrices."
+    )
+    return f"{_targets(figures)}\n\n{textwrap.fill(said, 103)}\n"
+
+
+def limits(figures: dict[str, Any]) -> str:
+    rows = [
+        [
+            PARTS[name],
+            f"{run['duration_s']:g}",
+            ", ".join(f"{count:,} times {status}" for status, count in run["statuses"].items()),
+            *(f"{run[key]:g}" for key in ("median_ms", "p95_ms", "p99_ms")),
+        ]
+        for name, run in figures["runs"].items()
+    ]
+    heads = ["part", "s", "answers", "median, ms", "95 %", "99 %"]
+    return f"{_targets(figures)}\n\n{_table(heads, rows)}\n"
+
+
+def engines(figures: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"**{name}**" if name == figures["chosen"] else name,
+            *(f"{row[key]:.4g}" if key in row else "" for key in ENGINE_COLUMNS),
+        ]
+        for name, row in figures["engines"].items()
+    ]
+    return f"{_table(['engine', *ENGINE_COLUMNS.values()], rows)}\n"
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "serve": serve,
+    "limits": limits,
+    "engines": engines,
+}
+
+
+def written(page: str, folder: Path = RESULTS) -> str:
+    """The page with its tables made anew."""
+    for name, section in SECTIONS.items():
+        result = json.loads((folder / f"{name}.json").read_text())
+        text = f"{section(result['figures'])}\n{_origin(name, result)}\n"
+        start, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}{text}{end}{after}"
+    return page
+
+
+def write() -> None:
+    PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")
+
+
+def _origin(name: str, result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"[{name}.json](../benchmarks/results/{name}.json), {result['date'][:10]}: "
+        f"{machine['cores']} cores ({machine['processor']}), torch {result['versions']['torch']}."
+    )
+
+
+def _targets(figures: dict[str, Any]) -> str:
+    rows = []
+    for name, target in figures["targets"].items():
+        label, sign = LABELS[name]
+        found = figures["found"][name]
+        rows.append([label, f"{sign} {target:g}", "never" if found is None else f"{found:g}"])
+    return _table(["", "target", "measured"], rows)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,31 @@
+"""The page on serving says what was measured, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from benchmarks import limits, serve, tables
+
+
+def test_the_pages_tables_are_what_the_results_hold() -> None:
+    page = tables.PAGE.read_text("utf-8")
+    assert page.count("<!-- end -->") == len(tables.SECTIONS)
+    assert tables.written(page) == page, "write them anew: python -m benchmarks.tables"
+
+
+def test_another_result_changes_the_page(tmp_path: Path) -> None:
+    for name in tables.SECTIONS:
+        shutil.copy(tables.RESULTS / f"{name}.json", tmp_path)
+    result = json.loads((tmp_path / "limits.json").read_text())
+    result["figures"]["found"]["back_s"] = None
+    (tmp_path / "limits.json").write_text(json.dumps(result))
+    page = tables.written(tables.PAGE.read_text("utf-8"), tmp_path)
+    assert "| after the kill: back within, s | ≤ 5 | never |" in page
+
+
+def test_every_target_has_its_label_and_its_side() -> None:
+    at_least = {*serve.AT_LEAST, *limits.AT_LEAST}
+    for name in serve.TARGETS | limits.TARGETS:
+        assert (tables.LABELS[name][1] == "≥") == (name in at_least)
