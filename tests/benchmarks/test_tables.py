@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -29,3 +30,13 @@ def test_every_target_has_its_label_and_its_side() -> None:
     at_least = {*serve.AT_LEAST, *limits.AT_LEAST}
     for name in serve.TARGETS | limits.TARGETS:
         assert (tables.LABELS[name][1] == "≥") == (name in at_least)
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`((?:tests/|test_)\w[\w/.]*)`", tables.PAGE.read_text("utf-8"))
+    files = {name for name in named if name.startswith("tests/")}
+    assert all((tables.ROOT / name).is_file() for name in files)
+    source = "".join((tables.ROOT / name).read_text("utf-8") for name in files)
+    functions = [name for name in named if name.startswith("test_")]
+    assert len(functions) > 10
+    assert [name for name in functions if f"def {name}(" not in source] == []
