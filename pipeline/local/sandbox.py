@@ -1,8 +1,9 @@
 """A mount namespace around a container's process: `sandbox.py ML HOSTS COMMAND...`.
 
-With ML (a folder) the process sees it as /opt/ml, the temporary folder is its own, and all the rest
-is read-only. Either way HOSTS stands for /etc/hosts, so that the hosts of a job find each other by
-name. Needs Linux with unprivileged user namespaces. Only the standard library: it starts with jobs.
+With ML (a folder) the process sees it as /opt/ml, the temporary folder and the shared memory are
+its own, and all the rest is read-only. Either way HOSTS stands for /etc/hosts, so that the hosts of
+a job find each other by name. Needs Linux with unprivileged user namespaces. Only the standard
+library: it starts with jobs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ KEPT_FLAGS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noat
               "nodiratime": 2048, "relatime": 1 << 21}  # fmt: skip
 OPT, TEMPORARY = "/opt", "/tmp"  # noqa: S108 - hidden behind a folder of the job's own
 PYTHON = f"{OPT}/ml-python"  # the job's; its own path may have a space, which drivers do not quote
-WRITABLE = (f"{OPT}/ml", TEMPORARY, "/dev", "/proc")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - likewise
+WRITABLE = (f"{OPT}/ml", TEMPORARY, SHARED_MEMORY, "/dev/pts", "/proc")
 
 
 def _check(result: int, what: str) -> None:
@@ -104,6 +106,8 @@ def main(ml: str, hosts: str, command: list[str]) -> None:
         _show_ml(ml)
         if not _environment().startswith(f"{TEMPORARY}/"):
             _mount(f"/proc/self/fd/{handle}", TEMPORARY, "", MS_BIND)
+        if os.path.isdir(SHARED_MEMORY):  # noqa: PTH112
+            _mount("tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV)
         _make_read_only()
         here = f"{OPT}/ml"
     os.chdir(here)

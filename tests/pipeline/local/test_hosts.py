@@ -160,7 +160,7 @@ def test_in_strict_mode_a_job_writes_nowhere_but_below_opt_ml(
     monkeypatch.setenv("LOCAL_ACCOUNT_STRICT", "1")
     script = (
         "import json, pathlib\n"
-        "where = ['/opt/ml/model.txt', '/tmp/x', '/etc/x', {!r}]\n"
+        "where = ['/opt/ml/model.txt', '/tmp/x', '/dev/shm/a-job', '/etc/x', '/dev/x', {!r}]\n"
         "done = []\n"
         "for path in where:\n"
         "    try:\n"
@@ -171,8 +171,9 @@ def test_in_strict_mode_a_job_writes_nowhere_but_below_opt_ml(
     ).format(str(box.home / "x"))
     run(box, script, count=1)
     read_only = "Read-only file system"
-    *written, outside, home = json.loads(box.get("out/done.json"))
-    assert (written, outside) == ([1, 1], read_only)
+    *written, outside, device, home = json.loads(box.get("out/done.json"))
+    assert (written, outside, device) == ([1, 1, 1], read_only, read_only)
+    assert not Path("/dev/shm/a-job").exists()  # noqa: S108 - the job's own was another
     assert home != 1
     assert not Path("/opt/ml").exists()
     assert not (box.home / "x").exists()
