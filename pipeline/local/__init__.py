@@ -7,6 +7,7 @@ Hand that session to the SageMaker SDK or take plain boto3 clients from it.
 """
 
 from pipeline.local.account import Function, Image, Rule, session
+from pipeline.local.clients import SDK_CONFIG
 from pipeline.local.errors import LocalAccountError
 
-__all__ = ["Function", "Image", "LocalAccountError", "Rule", "session"]
+__all__ = ["SDK_CONFIG", "Function", "Image", "LocalAccountError", "Rule", "session"]

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 ML = "/opt/ml"
 # /opt/ml and what is below it; not a longer name, or a path of something else that ends in it.
 ML_PATH = re.compile(rf"(?:(?<=://)|(?<![\w/.-])){ML}(?![\w-])")
+LINKS = "links"  # the file that says where the links to a host's folder are
 POLL_S = 0.02
 FAILURE_BYTES = 1024
 LOOPBACK = "127.0.0.1"
 INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
 # Inputs that the SDK itself generates scripts into, which name /opt/ml literally.
-GENERATED = ("sm_drivers", "entrypoint")
+GENERATED = ("sm_drivers", "entrypoint", "sagemaker_remote_function_bootstrap")
 LAUNCHER = Path(__file__).with_name("launch.py")
 SANDBOX = Path(__file__).with_name("sandbox.py")
 
@@ -64,6 +65,7 @@ def container_environment(account: Account, *parts: Any) -> dict[str, str]:
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": tempfile.gettempdir(),
+        "LOGNAME": "root",  # as in SageMaker's containers; as anybody else @step calls sudo
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -90,9 +92,11 @@ def remap(text: str, ml: Path) -> str:
 def short_link(target: Path) -> Iterator[Path]:
     """A path without spaces that leads to `target`, and `python` beside it to this environment.
 
-    Both are in a temporary folder that launch.py removes; this makes sure.
+    Both are in a temporary folder that launch.py removes; this makes sure, or, after a kill,
+    `end_orphans`, for which it is written down beside the target.
     """
     folder = Path(tempfile.mkdtemp(prefix="ml-"))
+    target.with_name(LINKS).write_text(str(folder))
     link = folder / "ml"
     link.symlink_to(target, target_is_directory=True)
     (folder / "python").symlink_to(sys.prefix, target_is_directory=True)
@@ -229,9 +233,20 @@ def start_container(
 
 
 def end_orphans(folder: Path) -> None:
-    """End what is left of the commands whose records are in the folders of `folder`."""
+    """End and remove what is left of the commands whose records are in the folders of `folder`."""
     for record in folder.glob("*/usage.json.group"):
         end_group(str(record).removesuffix(".group"))
+    for links in folder.glob(f"*/{LINKS}"):
+        with suppress(OSError):  # launch.py was there first
+            _remove_links(Path(links.read_text()))
+
+
+def _remove_links(folder: Path) -> None:
+    """Nothing but links is removed: a job outside strict mode may write where the file is."""
+    for path in folder.iterdir():
+        if path.is_symlink():
+            path.unlink()
+    folder.rmdir()
 
 
 def failure_reason(folder: Path, log: Path, status: int) -> str:

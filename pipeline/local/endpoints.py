@@ -97,8 +97,7 @@ def invoke(
             if answered is not None:
                 break
             if time.monotonic() - started > HEALTHY_WITHIN_S:
-                message = f"Endpoint {name} did not become ready"
-                raise ServiceError("ServiceUnavailable", message, 503)
+                raise _not_ready(name)
             if not waits:
                 place.enter_context(_place_to_wait(name))
                 waits = True
@@ -107,12 +106,7 @@ def invoke(
     _touch(account, name)
     status, answer, kind = answered
     if status != 200:
-        text = answer.decode(errors="replace")
-        raise ServiceError(
-            "ModelError",
-            f'Received client error ({status}) from primary with message "{text}"',
-            424,
-        )
+        raise _refusal(status, answer)
     return answer, kind
 
 
@@ -134,6 +128,16 @@ def _ask(
         return None  # the server is gone; the supervisor brings it back
     except TimeoutError as error:
         raise AnswerTimeout(name) from error
+
+
+def _refusal(status: int, answer: bytes) -> ServiceError:
+    text = answer.decode(errors="replace")
+    message = f'Received client error ({status}) from primary with message "{text}"'
+    return ServiceError("ModelError", message, 424)
+
+
+def _not_ready(name: str) -> ServiceError:
+    return ServiceError("ServiceUnavailable", f"Endpoint {name} did not become ready", 503)
 
 
 def _no_answer(error: Exception) -> ServiceError:

@@ -24,7 +24,7 @@ from pipeline.local.launch import GRACE_VARIABLES
 from pipeline.local.processes import PACKAGE_ROOT
 
 if TYPE_CHECKING:
-    from pipeline.local.account import Account
+    from pipeline.local.account import Account, Function
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,6 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
     """Invoke a function and wait for it, at most its timeout."""
     short, function = account.function(name)
     request_id = str(uuid.uuid4())
-    environment = {
-        **function.environment,
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join((str(function.path), str(PACKAGE_ROOT))),
-        "PYTHONUNBUFFERED": "1",
-        "AWS_REGION": account.region,
-        "AWS_DEFAULT_REGION": account.region,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_LAMBDA_FUNCTION_NAME": short,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{short}",
-        "LOCAL_ACCOUNT_HOME": str(account.home),
-        "LOCAL_ACCOUNT_REQUEST_ID": request_id,
-        "LOCAL_ACCOUNT_TIMEOUT_S": str(function.timeout_s),
-        GRACE_VARIABLES[0]: "0",  # AWS gives a function no time after its timeout
-    }
     log_file = account.log_file(f"/aws/lambda/{short}", request_id)
     temporary = account.objects.temporary
     temporary.mkdir(parents=True, exist_ok=True)
@@ -73,7 +54,7 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=environment,
+            env=_environment(account, short, function, request_id),
             cwd=folder,
             start_new_session=True,
         )
@@ -81,6 +62,30 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
         log.seek(0)
         text = log.read()
     return Outcome(json.dumps(answer["payload"]).encode(), answer.get("error"), text)
+
+
+def _environment(
+    account: Account, name: str, function: Function, request_id: str
+) -> dict[str, str]:
+    return {
+        **function.environment,
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join((str(function.path), str(PACKAGE_ROOT))),
+        "PYTHONUNBUFFERED": "1",
+        "AWS_REGION": account.region,
+        "AWS_DEFAULT_REGION": account.region,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
+        "LOCAL_ACCOUNT_HOME": str(account.home),
+        "LOCAL_ACCOUNT_REQUEST_ID": request_id,
+        "LOCAL_ACCOUNT_TIMEOUT_S": str(function.timeout_s),
+        GRACE_VARIABLES[0]: "0",  # AWS gives a function no time after its timeout
+    }
 
 
 def _answer(process: subprocess.Popen[bytes], result: Path, timeout_s: float) -> dict[str, Any]:

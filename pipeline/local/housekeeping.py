@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.local.containers import end_orphans
 from pipeline.local.jobs import job_lock
 from pipeline.local.processes import acquire, is_alive
 
@@ -91,6 +92,7 @@ def _delete(item: Leftover) -> bool:
     if descriptor is None:
         return False
     try:
+        end_orphans(item.path)
         _remove(item.path)
         item.lock.unlink(missing_ok=True)  # while it is held: see `acquire`
     finally:

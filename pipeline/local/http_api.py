@@ -208,12 +208,16 @@ def bind(account: Account, port: int) -> BaseWSGIServer:
     except OSError as error:
         raise LocalAccountError(f"port {port} is taken: give another with --port") from error
     with listener:
-        server = make_server(
-            HOST,
-            listener.getsockname()[1],
-            HttpApi(account),
-            threaded=True,
-            request_handler=_QuietHandler,
-            fd=listener.fileno(),
-        )
-    return server
+        return serve(account, listener)
+
+
+def serve(account: Account, listener: socket.socket) -> BaseWSGIServer:
+    """A server on a socket that listens on the loopback interface; not yet serving."""
+    return make_server(
+        HOST,
+        listener.getsockname()[1],
+        HttpApi(account),
+        threaded=True,
+        request_handler=_QuietHandler,
+        fd=listener.fileno(),
+    )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.checkpoints import Checkpoints
+from pipeline.local.clients import job_clients
 from pipeline.local.containers import (
     INTERFACE,
     ML,
@@ -134,7 +135,9 @@ def _max_runtime_s(job: Document) -> float | None:
     return float(limit) if limit else None
 
 
-def run_processing(account: Account, job: Document, stopped: Stopped) -> Document:
+def run_processing(
+    account: Account, job: Document, stopped: Stopped, clients: dict[str, str]
+) -> Document:
     """Run a processing job; what the finished job's description has in addition."""
     name = job["ProcessingJobName"]
     cluster = job["ProcessingResources"]["ClusterConfig"]
@@ -155,6 +158,7 @@ def run_processing(account: Account, job: Document, stopped: Stopped) -> Documen
     command, brought = _command(account, application["ImageUri"], application)
     environment = container_environment(
         account,
+        clients,
         brought,
         job.get("Environment", {}),
         {"PROCESSING_JOB_NAME": name, "PROCESSING_JOB_ARN": job["ProcessingJobArn"]},
@@ -172,7 +176,9 @@ def run_processing(account: Account, job: Document, stopped: Stopped) -> Documen
     return {"Usage": usage}
 
 
-def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
+def run_training(
+    account: Account, job: Document, stopped: Stopped, clients: dict[str, str]
+) -> Document:
     """Run a training job; what the finished job's description has in addition."""
     name = job["TrainingJobName"]
     cluster = job["ResourceConfig"]
@@ -190,18 +196,13 @@ def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
     command, brought = _command(account, algorithm["TrainingImage"], algorithm)
     environment = container_environment(
         account,
+        clients,
         brought,
         job.get("Environment", {}),
         {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": job["TrainingJobArn"]},
     )
-    values = {key: str(value) for key, value in job.get("HyperParameters", {}).items()}
     with _links(folders) as links:
-        for folder, link in zip(folders, links, strict=True):
-            # Hyperparameters become arguments inside the container: remapped like them.
-            write_json(
-                folder / "ml/input/config/hyperparameters.json",
-                {key: remap(value, link) for key, value in values.items()},
-            )
+        _write_hyperparameters(job, folders, links)
         try:
             usage = run_containers(
                 _containers(account, "Training", name, folders, links, command, environment),
@@ -212,6 +213,16 @@ def run_training(account: Account, job: Document, stopped: Stopped) -> Document:
         finally:
             checkpoints.sync(final=True)
     return {"Usage": usage, **_training_outputs(account, job, folders)}
+
+
+def _write_hyperparameters(job: Document, folders: Sequence[Path], links: Sequence[Path]) -> None:
+    """They become arguments inside the container: remapped like them."""
+    values = {key: str(value) for key, value in job.get("HyperParameters", {}).items()}
+    for folder, link in zip(folders, links, strict=True):
+        write_json(
+            folder / "ml/input/config/hyperparameters.json",
+            {key: remap(value, link) for key, value in values.items()},
+        )
 
 
 def _place_channels(
@@ -252,7 +263,8 @@ def _training_outputs(account: Account, job: Document, folders: Sequence[Path]) 
     return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/output/model.tar.gz"}}
 
 
-RUNNERS: dict[str, Callable[[Account, Document, Stopped], Document]] = {
+# A job's description, whether it is to stop, and what its AWS clients need → what it adds.
+RUNNERS: dict[str, Callable[[Account, Document, Stopped, dict[str, str]], Document]] = {
     "Processing": run_processing,
     "Training": run_training,
     "Transform": run_transform,
@@ -273,7 +285,8 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
 
     job = change(**{seconds: time.time(), "SecondaryStatus": kind})
     try:
-        result = RUNNERS[kind](account, job, stopped)
+        with job_clients(account) as clients:
+            result = RUNNERS[kind](account, job, stopped, clients)
     except StepStoppedError:
         change(**{status: "Stopped", ended: time.time(), "SecondaryStatus": "Stopped"})
         raise

@@ -61,6 +61,20 @@ def end_group(record: str) -> None:
         _end_group(int(group), signal.SIGKILL)
 
 
+def _write_record(record: str, status: int, wall_s: float) -> None:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with open(record, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs start-up time
+        json.dump(
+            {
+                "ExitStatus": status,
+                "WallSeconds": round(wall_s, 3),
+                "CpuSeconds": round(usage.ru_utime + usage.ru_stime, 3),
+                "PeakMemoryBytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            },
+            file,
+        )
+
+
 def main(record: str, links: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the owner's business
     started = time.time()
@@ -86,17 +100,7 @@ def main(record: str, links: str, command: list[str]) -> int:
     threading.Thread(target=follow_owner, daemon=True).start()
     status = process.wait()
     _end_group(process.pid, signal.SIGKILL)  # what the command left running
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with open(record, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs start-up time
-        json.dump(
-            {
-                "ExitStatus": status,
-                "WallSeconds": round(time.time() - started, 3),
-                "CpuSeconds": round(usage.ru_utime + usage.ru_stime, 3),
-                "PeakMemoryBytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            },
-            file,
-        )
+    _write_record(record, status, time.time() - started)
     if links:
         for entry in os.scandir(links):
             os.unlink(entry.path)  # noqa: PTH108

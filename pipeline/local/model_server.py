@@ -115,6 +115,13 @@ class Server:
             connection.close()
 
 
+def _place_model(account: Account, container: Document, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    if container.get("ModelDataUrl"):
+        bucket, key = split_uri(container["ModelDataUrl"])
+        unpack(account.objects.entry(bucket, key).path, folder)
+
+
 def start_server(
     account: Account,
     config: str,
@@ -129,11 +136,8 @@ def start_server(
     """
     container = model_container(account, model_name)
     image = account.image(container["Image"])
-    model = folder / "ml" / "model"
-    model.mkdir(parents=True)
-    if container.get("ModelDataUrl"):
-        bucket, key = split_uri(container["ModelDataUrl"])
-        unpack(account.objects.entry(bucket, key).path, model)
+    ml = folder / "ml"
+    _place_model(account, container, ml / "model")
     port = free_port()
     environment = container_environment(
         account,
@@ -142,7 +146,6 @@ def start_server(
         overrides or {},
         {"SAGEMAKER_BIND_TO_PORT": port, "SAGEMAKER_BIND_TO_HOST": HOST},
     )
-    ml = folder / "ml"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the container's own
             [sys.executable, "-S", str(LAUNCHER), str(folder / "usage.json"), "",

@@ -26,7 +26,9 @@ Document = dict[str, Any]
 DEFAULT_PAYLOAD_MB = 6
 
 
-def run_transform(account: Account, job: Document, stopped: Stopped) -> Document:
+def run_transform(
+    account: Account, job: Document, stopped: Stopped, clients: dict[str, str]
+) -> Document:
     """Run a transform job; what the finished job's description has in addition."""
     from pipeline.local.jobs import job_folder
 
@@ -37,7 +39,8 @@ def run_transform(account: Account, job: Document, stopped: Stopped) -> Document
         raise StepError(f"transform input: there is no object at {source['S3Uri']}")
     log = account.log_file("/aws/sagemaker/TransformJobs", f"{name}/algo-1")
     folder = job_folder(account, name) / "algo-1"
-    server = start_server(account, name, job["ModelName"], folder, log, job.get("Environment"))
+    environment = {**clients, **job.get("Environment", {})}
+    server = start_server(account, name, job["ModelName"], folder, log, environment)
     try:
         for inside, entry in found:
             _transform(account, job, server, inside, entry, stopped)

@@ -6,7 +6,11 @@ import gc
 import importlib
 import io
 import json
+import os
 import random
+import re
+import subprocess
+import sys
 import tarfile
 import time
 import warnings
@@ -20,11 +24,13 @@ import pipeline.local
 from pipeline.compilation import SDK_CONFIG, _sdk_surroundings
 from pipeline.local import Image, processes, sandbox
 from pipeline.local.sandbox import STRICT_VARIABLE
+from pipeline.settings import ROOT
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/scikit-learn:1"
 BUCKET = "examples"
 WAIT_S = 90
+FUNCTIONS_WAIT_S = 300  # each function's process imports the whole SDK
 
 
 class Example:
@@ -62,13 +68,13 @@ class Example:
                 gc.collect()
         return made_name
 
-    def run(self, name: str, **parameters: str) -> dict[str, Any]:
+    def run(self, name: str, within_s: float = WAIT_S, **parameters: str) -> dict[str, Any]:
         """Run a pipeline to its end; the execution with its steps by name under `Steps`."""
         arn = self.sagemaker.start_pipeline_execution(
             PipelineName=name,
             PipelineParameters=[{"Name": k, "Value": v} for k, v in parameters.items()],
         )["PipelineExecutionArn"]
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             document: dict[str, Any] = self.sagemaker.describe_pipeline_execution(
                 PipelineExecutionArn=arn
@@ -143,3 +149,26 @@ def test_training_on_two_hosts_goes_on_after_one_is_lost(example: Example) -> No
     assert one["hosts"] == two["hosts"] == ["algo-1", "algo-2"]
     assert (one["total"], two["total"]) == (0 + 2 + 4 + 6, 1 + 3 + 5 + 7)
     assert two["resumed"]
+
+
+def test_functions_are_steps_and_their_results_travel(example: Example) -> None:
+    name = example.create("decorated")
+    execution = example.run(name, within_s=FUNCTIONS_WAIT_S)
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
+    assert set(execution["Steps"]) == {"Square", "IsEnough", "Keep"}
+    assert example.get("decorated/kept.txt") == b"the square is 49"
+
+
+def test_the_script_of_the_documentation_prints_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs/local-account.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    printed = text.partition(script)[2].split("```\n")[2]
+    done = subprocess.run(  # noqa: S603 - our own documentation
+        [sys.executable, "-c", script],
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == printed, done.stderr[-2000:]

@@ -27,3 +27,17 @@ def get_role(account: Account, request: Document) -> Document:
             "CreateDate": 0,
         }
     }
+
+
+@answers("iam:SimulatePrincipalPolicy")
+def simulate_principal_policy(account: Account, request: Document) -> Document:
+    """Everything is allowed: policies have no effect here."""
+    resources = request.get("ResourceArns", ["*"])
+    return {
+        "EvaluationResults": [
+            {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": "allowed"}
+            for action in request["ActionNames"]
+            for resource in resources
+        ],
+        "IsTruncated": False,
+    }

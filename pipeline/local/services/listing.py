@@ -67,12 +67,9 @@ def page(
                 yield place, seen
 
     if sort_by:
-        everything = sorted(
-            (document for _, document in wanted(rows(None, False))),
-            key=lambda document: _sort_key(document, sort_by),
-            reverse=descending,
-        )
-        found = list(enumerate(everything))[(token or 0) :][: limit + 1]
+        documents = [document for _, document in wanted(rows(None, False))]
+        documents.sort(key=lambda document: _sort_key(document, sort_by), reverse=descending)
+        found = list(enumerate(documents))[(token or 0) :][: limit + 1]
         next_token = (token or 0) + limit
     else:
         found = list(islice(wanted(rows(token, descending)), limit + 1))

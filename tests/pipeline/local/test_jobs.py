@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from pipeline.local.containers import remap
 from pipeline.local.errors import StepError
 from pipeline.local.inputs import inside
+from tests.pipeline.local import steps
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 TRAIN = """
@@ -244,3 +245,21 @@ def test_the_name_of_a_job_that_runs_is_in_use(box: Any) -> None:
 def test_a_model_package_without_a_group_is_refused_by_name(box: Any) -> None:
     with pytest.raises(ClientError, match="give a ModelPackageGroupName"):
         box.client("sagemaker").create_model_package(ModelPackageName="alone")
+
+
+def test_an_aws_client_in_a_job_is_answered_by_the_account(box: Any) -> None:
+    script = (
+        "import boto3\n"
+        "boto3.client('s3').put_object(Bucket='b', Key='from-the-job', Body=b'hello')\n"
+        "print(boto3.client('sts').get_caller_identity()['Account'])\n"
+    )
+    execution = box.run({"Steps": [steps.processing(box, "P", script)]})
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution["FailureReason"]
+    assert box.get("from-the-job") == b"hello"
+
+
+def test_a_role_may_do_whatever_is_asked(box: Any) -> None:
+    answer = box.client("iam").simulate_principal_policy(
+        PolicySourceArn=ROLE, ActionNames=["s3:GetObject", "sagemaker:CreateTrainingJob"]
+    )
+    assert {item["EvalDecision"] for item in answer["EvaluationResults"]} == {"allowed"}

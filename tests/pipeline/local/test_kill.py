@@ -1,7 +1,7 @@
 """`kill -9` at any moment: the next look tells the truth, no process lives on, retry ends the work.
 
-In the suite at a fixed set of moments over the run and before every write of the runner's; with
-LOCAL_ACCOUNT_SOAK=N (`make soak`) at N random moments more.
+At random moments over the run and before every write of the runner's. LOCAL_ACCOUNT_SOAK=N (`make
+soak`) takes N moments, LOCAL_ACCOUNT_SEED the seed that an earlier run has printed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from pipeline.local import processes
+from pipeline.local.http_api import HOST
 from pipeline.local.services import pipelines
 from tests.pipeline.local.steps import SCRIPT, gate, lambda_step, processing
 
-MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "24"))
+MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "30"))
+SEED = int(os.environ.get("LOCAL_ACCOUNT_SEED") or random.SystemRandom().randrange(1 << 32))
+KILLED = ("runner", "others", "all")
 LASTS_S = 2.5
 AT_ONCE = 4
 # The runner, killed before its N-th write to the store.
@@ -38,6 +43,15 @@ def killing(self, *arguments, **named):
     put(self, *arguments, **named)
 store.Store.put = killing
 runner.main(*sys.argv[1:3])
+"""
+# `sentiment account serve`, saying only its port.
+SERVER = """
+import pathlib, sys
+from pipeline.local.account import open_account
+from pipeline.local.http_api import bind
+server = bind(open_account(pathlib.Path(sys.argv[1])), 0)
+print(server.port, flush=True)
+server.serve_forever()
 """
 
 
@@ -138,18 +152,20 @@ def test_a_kill_at_any_moment_is_survived(box: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LOCAL_ACCOUNT_GRACE_S", "1")
     first = processing(box, "First", SCRIPT, "0.8")
     create(box, first, processing(box, "Second", SCRIPT, "0.9", DependsOn=["First"]))
-    dice = random.SystemRandom()
+    print(f"LOCAL_ACCOUNT_SEED={SEED}")  # pytest shows it when the test fails
+    dice = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    moments = [(dice.uniform(0, LASTS_S), dice.choice(KILLED)) for _ in range(MOMENTS)]
 
-    def survive(number: int) -> str:
+    def survive(moment: tuple[float, str]) -> str:
+        after_s, what = moment
         arn = start(box)
         execution = arn.rpartition("/")[2]
-        share = dice.random() if "LOCAL_ACCOUNT_SOAK" in os.environ else number / MOMENTS
-        time.sleep(share * LASTS_S)
-        check(box, arn, kill(box, execution, ("runner", "others", "all")[number % 3]))
+        time.sleep(after_s)
+        check(box, arn, kill(box, execution, what))
         return execution
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        executions = list(pool.map(survive, range(MOMENTS)))
+        executions = list(pool.map(survive, moments))
     for execution in executions:
         for step, score in (("First", 0.8), ("Second", 0.9)):
             report = json.loads(box.get(f"runs/{execution}/{step}/report.json"))
@@ -194,6 +210,24 @@ def test_a_kill_before_any_write_of_the_runner_is_survived(
     assert versions(box) == list(range(1, writes + 1))
 
 
+def test_a_killed_server_takes_no_execution_with_it(box: Any) -> None:
+    create(box, processing(box, "Second", SCRIPT, "0.9"))
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", SERVER, str(box.home)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=processes.own_environment(),
+    ) as server:
+        port = int(server.stdout.readline())  # type: ignore[union-attr]
+        remote = boto3.Session("key", "secret", region_name="us-east-1").client(
+            "sagemaker", endpoint_url=f"http://{HOST}:{port}"
+        )
+        arn = remote.start_pipeline_execution(PipelineName="p")["PipelineExecutionArn"]
+        os.killpg(server.pid, signal.SIGKILL)
+    assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Succeeded"
+
+
 def written(mark: Path) -> list[int]:
     """The process numbers in the file, once its line is whole."""
     text = mark.read_text() if mark.exists() else ""
@@ -209,7 +243,11 @@ def test_a_function_ends_with_the_runner_that_invoked_it(box: Any) -> None:
     box.wait_until(lambda: all(map(is_gone, hanging)))
 
 
-def test_what_a_killed_job_started_is_ended_by_the_next_look_at_the_execution(box: Any) -> None:
+def test_what_a_killed_job_left_is_ended_and_removed_by_the_next_look_at_the_execution(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (box.tmp / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(box.tmp / "temporary"))
     mark = box.tmp / "mark"
     script = (
         "import os, pathlib, subprocess, sys\n"
@@ -220,9 +258,12 @@ def test_what_a_killed_job_started_is_ended_by_the_next_look_at_the_execution(bo
     create(box, processing(box, "Second", script, str(mark)))
     arn = start(box)
     job, child = box.wait_until(lambda: written(mark))
-    for process in set(descendants(box, arn.rpartition("/")[2])) - {child}:
-        os.kill(process, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # at once: none sees another's end
+        for process in set(descendants(box, arn.rpartition("/")[2])) - {child}:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
     box.wait_until(lambda: is_gone(job))
     assert not is_gone(child), "nobody is left to end it"
     assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Failed"
     box.wait_until(lambda: is_gone(child))
+    assert list((box.tmp / "temporary").iterdir()) == []
