@@ -193,7 +193,8 @@ def _update(settings: Settings, observed: Observed, endpoint: Endpoint, rollout:
             rollout.update_endpoint(endpoint),
         ),
         rollout,
-        _scale_again(settings, endpoint),
+        # an attempt that was refused is none: the endpoint may change meanwhile, by scaling
+        (delete_endpoint_config(rollout.config_name), *_scale_again(settings, endpoint)),
     )
 
 

@@ -17,6 +17,7 @@ are: lambda/template.yaml. Some that are often wanted:
   --parameter AlarmEmail=me@example.org          who is told of alarms and failed roll-outs
   --parameter EndpointMode=RealTime              machines of its own, canary roll-outs
   --parameter MonthlyBudgetUsd=20                mail at 80 % of it
+  --parameter DataBucket=my-reviews              another bucket that runs may read
   --parameter WafRequestsPer5Minutes=500         a firewall that bounds each address"""
 
 

@@ -209,6 +209,8 @@ def test_machines_that_serve_on_are_scaled_again_where_a_change_of_their_type_is
         with pytest.raises(ClientError, match="ResourceLimitExceeded"):
             wake(world, LARGER)
         assert world.scaling is not None
+        assert world.endpoint is not None
+        world.endpoint.modified_at = world.tick()  # scaled, which is no attempt
     world.lacking.clear()
     wake(world, LARGER)
     world.settle()
