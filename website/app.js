@@ -56,7 +56,8 @@ function sizeOf(text) {
 
 // The letters of a text of that size, and how many of its kind there may be at most.
 function letters(text, size) {
-  const length = Array.from(text).length;
+  const pairs = text.match(/[\ud800-\udbff]/g) ?? []; // two of JavaScript's units are one letter
+  const length = text.length - pairs.length;
   const most = size > 0 ? Math.floor((config.max_review_bytes * length) / size) : config.max_review_bytes;
   return `${number.format(length)} of ${length === size ? "" : "about "}${number.format(most)} characters`;
 }
@@ -274,11 +275,12 @@ async function sendFeedback(wasRight) {
   const said = { request_id, label: wasRight ? about.label : other, model_version, probability };
   if (page.keep.checked) said.review = text;
   page.right.hidden = page.wrong.hidden = page.consent.hidden = true;
-  page.feedbackQuestion.textContent = "";
+  page.feedbackQuestion.textContent = page.feedbackAnswer.textContent = "";
   const kept = await post("feedback", said)
     .then(({ response }) => response.ok, () => false);
   if (current !== about) return;
-  page.feedbackAnswer.textContent = kept ? "Thank you. That was kept." : "That could not be kept. No harm done.";
+  page.feedbackAnswer.textContent = kept ? "Thank you. That was kept." : "That could not be kept. Please try again.";
+  page.right.hidden = page.wrong.hidden = page.consent.hidden = kept;
   // the button that had the focus is gone; whoever has moved on meanwhile is left alone
   if (document.activeElement === document.body) page.feedbackAnswer.focus({ preventScroll: true });
 }

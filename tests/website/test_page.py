@@ -255,12 +255,17 @@ def test_the_counter_follows_and_says_what_is_too_long(visit: Go) -> None:
 def test_the_longest_review_that_the_page_lets_through_is_one_that_the_api_takes(
     visit: Go,
 ) -> None:
-    visitor = visit()
+    visitor = visit(feedback=True)
     for version, letter in enumerate(("x", '"', "\u2014", "\U0001f3ac")):
         visitor.served.model.model_version = str(version)
         size = len(json.dumps(letter, ensure_ascii=False).encode()) - 2
-        visitor.read("good" + letter * (15_996 // size))
+        review = "good" + letter * (15_996 // size)
+        visitor.read(review)
         visitor.page.get_by_text(f"model version {version}").wait_for()
+        visitor.page.get_by_label("Keep my review").check()
+        visitor.page.get_by_role("button", name="Yes", exact=True).click()
+        visitor.page.wait_for_selector("#feedback-answer:not(:empty)")
+        assert list(visitor.served.kept.values())[version]["review"] == review
 
 
 def test_nothing_written_is_said_and_not_sent(visit: Go) -> None:
@@ -436,6 +441,19 @@ def test_the_review_is_kept_only_where_its_writer_says_so(visit: Go) -> None:
     assert [record.get("review") for record in visitor.served.kept.values()] == [
         "A good film", None,
     ]  # fmt: skip
+
+
+def test_feedback_that_could_not_be_kept_can_be_given_again(visit: Go) -> None:
+    visitor = visit(feedback=True)
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    visitor.page.route("**/feedback", lambda route: route.fulfill(status=503, json={}))
+    visitor.page.get_by_role("button", name="No", exact=True).click()
+    visitor.page.locator("#feedback-answer", has_text="Please try again").wait_for()
+    visitor.page.unroute_all()
+    visitor.page.get_by_role("button", name="No", exact=True).click()
+    visitor.page.locator("#feedback-answer", has_text="Thank you").wait_for()
+    assert [record["label"] for record in visitor.served.kept.values()] == ["negative"]
 
 
 def test_thanks_that_come_late_are_not_said_about_another_verdict(visit: Go) -> None:
