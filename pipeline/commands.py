@@ -98,29 +98,32 @@ def status(options: Namespace, settings: Settings) -> int:
             "memory_mib": notes[step.name].get("peak-memory-mib", ""),
             "result": step.reason or outcome(target, step),
             "log": step.log.place if step.log else "",
+            "cache": notes[step.name].get("cache", ""),
         }
         for step in steps
     ]
+    never = [] if execution.is_running else known.not_executed(execution.arn)
     if options.json:
         _print_json(
             {
                 "execution": execution.id,
                 "status": execution.status,
                 "seconds": execution.seconds,
+                "not_executed": never,
                 "reason": execution.reason,
                 "parameters": known.parameters(execution.arn),
-                "steps": [
-                    {**row, "cache": notes[row["step"]].get("cache", "")}  # type: ignore[index]
-                    for row in rows
-                ],
+                "steps": rows,
             }
         )
         return 0
     print(f"execution {execution.id}: {execution.status}, {execution.seconds or 0:.1f} s")
     if rows:
-        shown = [{key: value for key, value in row.items() if key != "log"} for row in rows]
-        print(text_table(list(shown[0]), [list(row.values()) for row in shown], terminal_width()))
+        columns = list(rows[0])[:-2]
+        shown = [[row[column] for column in columns] for row in rows]
+        print(text_table(columns, shown, terminal_width()))
         print("logs of a step: sentiment logs STEP")
+    if never:
+        print(f"not executed: {', '.join(never)}")
     for step in steps:
         if (why := notes[step.name].get("cache")) and not step.cached_from:
             print(f"{step.name} was not taken from the cache: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -156,6 +157,18 @@ class Executions:
         )
         return [self._step(one) for page in pages for one in page["PipelineExecutionSteps"]]
 
+    def not_executed(self, arn: str) -> list[str]:
+        """Steps that never began: of a branch not taken, after one of these, or after a failure.
+
+        SageMaker's list of steps has only those that began.
+        """
+        answer = self._sagemaker.describe_pipeline_definition_for_execution(
+            PipelineExecutionArn=arn
+        )
+        begun = {step.name for step in self.steps(arn)}
+        defined = _names(json.loads(answer["PipelineDefinition"])["Steps"])
+        return [name for name in defined if name not in begun]
+
     def parameters(self, arn: str) -> dict[str, str]:
         """The values an execution runs with, defaults included."""
         pages = self._sagemaker.get_paginator("list_pipeline_parameters_for_execution").paginate(
@@ -284,6 +297,15 @@ def _seconds(started: datetime | None, ended: datetime | None) -> float:
 
 def _is_missing(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in {"ResourceNotFound", "ResourceNotFoundException"}
+
+
+def _names(steps: list[dict[str, Any]]) -> Iterator[str]:
+    """The names of steps and of those in their branches."""
+    for step in steps:
+        yield step["Name"]
+        if step["Type"] == "Condition":
+            for branch in ("IfSteps", "ElseSteps"):
+                yield from _names(step["Arguments"].get(branch, []))
 
 
 def _token() -> str:

@@ -89,6 +89,20 @@ def test_status_tells_cost_and_why_a_step_was_not_reused(
     assert row["cache"] == "no earlier run of this step"
 
 
+def test_status_names_the_steps_that_were_not_executed(
+    here: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holds = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
+    arguments = {"Conditions": [holds], "IfSteps": [], "ElseSteps": [fail("Other")]}
+    gate = {"Name": "Gate", "Type": "Condition", "Arguments": arguments}
+    run(here, definition(gate, {**fail("After"), "DependsOn": ["Other"]}))
+    assert "not executed: Other, After\n" in sentiment(capsys, "status")[1]
+    assert json.loads(sentiment(capsys, "status", "--json")[1])["not_executed"] == [
+        "Other",
+        "After",
+    ]
+
+
 def leave(target: Target) -> Path:
     """A folder that a killed job would leave."""
     path = target.settings.home / "jobs" / "gone" / "algo-1"
