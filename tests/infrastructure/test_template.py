@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -349,3 +350,10 @@ def test_nothing_that_holds_data_outlives_the_stack() -> None:
     for name, resource in template()["Resources"].items():
         if resource["Type"] in kept:
             assert resource["DeletionPolicy"] == "Delete", name
+
+
+def test_every_test_that_the_guide_names_is_there() -> None:
+    root = PATH.parents[1]
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (root / "docs" / "aws.md").read_text("utf-8")))
+    assert len(named) >= 10
+    assert [name for name in named if not (root / name).is_file()] == []
