@@ -1,8 +1,8 @@
-"""The account for AWS clients inside a job: an address on the loopback interface, in the job's
-environment, that is served from the first request on.
+"""The account for AWS clients in jobs, functions and model servers, by their environment.
 
-On AWS a job has the credentials of its role; here it has these. What listens costs nothing until it
-is asked: the HTTP server and the wire formats are loaded then.
+On AWS these have the credentials of their role; here they have an address on the loopback
+interface. What listens there costs nothing until it is asked: the HTTP server and the wire formats
+are loaded then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SDK_CONFIG: dict[str, Any] = {
 
 
 @contextmanager
-def job_clients(account: Account) -> Iterator[dict[str, str]]:
+def aws_clients(account: Account) -> Iterator[dict[str, str]]:
     """Variables with which any AWS client reaches the account for as long as this is entered."""
     ended, wake = socket.socketpair()
     with socket.create_server((HOST, 0)) as listener, ended, wake:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.account import READ_TIMEOUT_S
+from pipeline.local.clients import aws_clients
 from pipeline.local.containers import end_orphans
 from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError
 from pipeline.local.model_server import (
@@ -122,6 +123,7 @@ def _ask(
         raise ServiceError("ValidationError", f"Endpoint {name} does not serve")
     if not endpoint.get("Port"):
         return None
+    _touch(account, name)  # an endpoint is not idle while it is asked
     try:
         return post(endpoint["Port"], body, headers, timeout_s)
     except ConnectionRefusedError:
@@ -166,9 +168,10 @@ def _touch(account: Account, name: str) -> None:
 class Supervisor:
     """Brings one endpoint to its wanted configuration and keeps it there."""
 
-    def __init__(self, account: Account, name: str) -> None:
+    def __init__(self, account: Account, name: str, clients: dict[str, str]) -> None:
         self.account = account
         self.name = name
+        self.clients = clients
         self.server: Server | None = None
         self.failures = 0
         self.missed_pings = 0
@@ -182,7 +185,7 @@ class Supervisor:
         model_name = config["ProductionVariants"][0]["ModelName"]
         folder = _folder(self.account, self.name) / f"{config_name}-{os.urandom(4).hex()}"
         log = self.account.log_file(f"/aws/sagemaker/Endpoints/{self.name}", folder.name)
-        return start_server(self.account, config_name, model_name, folder, log)
+        return start_server(self.account, config_name, model_name, folder, log, self.clients)
 
     def converge(self, endpoint: Document) -> None:
         """Serve what is wanted, or roll back and say why."""
@@ -306,7 +309,8 @@ def main(home: str, name: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     account = open_account(Path(home))
     try:
-        Supervisor(account, name).run()
+        with aws_clients(account) as clients:
+            Supervisor(account, name, clients).run()
     finally:
         release_inherited_lock()
         endpoint = account.store.get("endpoint", name)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
+from pipeline.local.clients import aws_clients
 from pipeline.local.containers import LAUNCHER
 from pipeline.local.function_host import EVENT, RESULT
 from pipeline.local.launch import GRACE_VARIABLES
@@ -46,7 +47,11 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
     log_file = account.log_file(f"/aws/lambda/{short}", request_id)
     temporary = account.objects.temporary
     temporary.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=temporary) as folder, log_file.open("w+b") as log:
+    with (
+        tempfile.TemporaryDirectory(dir=temporary) as folder,
+        log_file.open("w+b") as log,
+        aws_clients(account) as clients,
+    ):
         Path(folder, EVENT).write_bytes(payload)
         command = [sys.executable, "-m", "pipeline.local.function_host", function.handler]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -54,7 +59,7 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=_environment(account, short, function, request_id),
+            env=clients | _environment(account, short, function, request_id),
             cwd=folder,
             start_new_session=True,
         )
@@ -75,8 +80,6 @@ def _environment(
         "PYTHONUNBUFFERED": "1",
         "AWS_REGION": account.region,
         "AWS_DEFAULT_REGION": account.region,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_LAMBDA_FUNCTION_NAME": name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",

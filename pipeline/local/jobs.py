@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.checkpoints import Checkpoints
-from pipeline.local.clients import job_clients
+from pipeline.local.clients import aws_clients
 from pipeline.local.containers import (
     INTERFACE,
     ML,
@@ -285,7 +285,7 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
 
     job = change(**{seconds: time.time(), "SecondaryStatus": kind})
     try:
-        with job_clients(account) as clients:
+        with aws_clients(account) as clients:
             result = RUNNERS[kind](account, job, stopped, clients)
     except StepStoppedError:
         change(**{status: "Stopped", ended: time.time(), "SecondaryStatus": "Stopped"})

@@ -7,6 +7,7 @@ import json
 
 from pipeline.local.account import Account, answers
 from pipeline.local.delivery import deliver_in_background
+from pipeline.local.errors import ServiceError
 from pipeline.local.functions import run_function
 from pipeline.local.services.s3 import stream
 from pipeline.local.store import Document
@@ -44,14 +45,19 @@ def list_functions(account: Account, request: Document) -> Document:
 def invoke(account: Account, request: Document) -> Document:
     name, _ = account.function(request["FunctionName"])
     payload = stream(request.get("Payload") or b"{}").read()
+    try:
+        event = json.loads(payload or b"{}")
+    except ValueError as error:
+        message = f"Could not parse request body into json: {error}"
+        raise ServiceError("InvalidRequestContentException", message) from error
     kind = request.get("InvocationType", "RequestResponse")
     if kind == "DryRun":
         return {"StatusCode": 204}
     if kind == "Event":
-        account.store.enqueue(name, json.loads(payload))
+        account.store.enqueue(name, event)
         deliver_in_background(account)
         return {"StatusCode": 202}
-    outcome = run_function(account, name, payload)
+    outcome = run_function(account, name, payload or b"{}")
     answer: Document = {
         "StatusCode": 200,
         "ExecutedVersion": "$LATEST",

@@ -120,10 +120,9 @@ def start_pipeline_execution(account: Account, request: Document) -> Document:
     pipeline = describe_pipeline(account, request)
     given = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
     parameter_values(parse(pipeline["PipelineDefinition"]), given)
-    name, token = pipeline["PipelineName"], request.get("ClientRequestToken")
-    for known in account.store.every("execution", parent=name) if token else []:
-        if known.get("ClientRequestToken") == token:
-            return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
+    name = pipeline["PipelineName"]
+    if known := _started_by(account, name, request):
+        return known
     if request.get("SelectiveExecutionConfig"):
         definition = parse(pipeline["PipelineDefinition"])
         probe = {**request, "PipelineName": name, "PipelineExecutionArn": ""}
@@ -148,9 +147,20 @@ def start_pipeline_execution(account: Account, request: Document) -> Document:
         "Definition": pipeline["PipelineDefinition"],
     }
     with held(execution_lock(account, arn), what=f"execution {identifier}") as descriptor:
-        account.store.put("execution", arn, document, parent=name)
+        with account.store.transaction():  # the same token may have come twice at once
+            if known := _started_by(account, name, request):
+                return known
+            account.store.put("execution", arn, document, parent=name)
+            if token := request.get("ClientRequestToken"):
+                account.store.put("start-token", f"{name}/{token}", {"Arn": arn})
         _run(account, arn, descriptor)
     return {"PipelineExecutionArn": arn}
+
+
+def _started_by(account: Account, pipeline: str, request: Document) -> Document | None:
+    """The answer to an earlier request with the same token."""
+    known = account.store.get("start-token", f"{pipeline}/{request.get('ClientRequestToken')}")
+    return {"PipelineExecutionArn": known["Arn"]} if known else None
 
 
 def _run(account: Account, arn: str, descriptor: int) -> None:

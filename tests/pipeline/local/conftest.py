@@ -227,6 +227,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
         "    child = subprocess.Popen(['sleep', '300'])\n"
         "    pathlib.Path(event['mark']).write_text(f'{os.getpid()} {child.pid}\\n')\n"
         "    child.wait()\n"
+        "def own_session(event, context):\n"
+        "    return boto3.Session().client('sts').get_caller_identity()['Account']\n"
         "def keep(event, context):\n"
         "    s3 = boto3.client('s3')\n"
         "    s3.create_bucket(Bucket='events')\n"
@@ -242,6 +244,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
             "fail": Function("handlers.fail", functions),
             "sleep": Function("handlers.sleep", functions, timeout_s=1),
             "hang": Function("handlers.hang", functions),
+            "own-session": Function("handlers.own_session", functions),
             "keep": Function("handlers.keep", functions),
         },
         "rules": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -307,15 +308,16 @@ def test_what_ran_can_be_looked_up(box: Any) -> None:
     assert json.loads(definition["PipelineDefinition"])["Steps"] == steps
 
 
-def test_starting_with_the_same_token_starts_once(box: Any) -> None:
+def test_starting_with_the_same_token_even_at_once_starts_once(box: Any) -> None:
     box.run({"Steps": [lambda_step("L", "echo", {})]})
     sagemaker = box.client("sagemaker")
-    arns = {
-        sagemaker.start_pipeline_execution(PipelineName="p", ClientRequestToken="u" * 32)[
-            "PipelineExecutionArn"
-        ]
-        for _ in range(2)
-    }
+
+    def start(_: int) -> str:
+        request = {"PipelineName": "p", "ClientRequestToken": "u" * 32}
+        return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
+
+    with ThreadPoolExecutor(4) as pool:
+        arns = set(pool.map(start, range(8)))
     assert len(arns) == 1
     box.wait_for_execution(arns.pop())
 

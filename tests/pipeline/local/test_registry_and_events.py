@@ -165,7 +165,7 @@ def test_functions_are_described_by_name_or_arn(box: Any) -> None:
     client = box.client("lambda")
     arn = client.get_function(FunctionName="echo")["Configuration"]["FunctionArn"]
     assert client.get_function_configuration(FunctionName=arn)["Handler"] == "handlers.echo"
-    assert len(client.list_functions()["Functions"]) == 5
+    assert len(client.list_functions()["Functions"]) == 6
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         client.get_function(FunctionName="nobody")
 
@@ -232,3 +232,14 @@ def test_two_processes_on_one_account_lose_nothing_and_mix_nothing(box: Any) -> 
     packages = [item for page in pages for item in page["ModelPackageSummaryList"]]
     assert sorted(item["ModelPackageVersion"] for item in packages) == list(range(1, 81))
     assert box.get("shared") in (b"a" * 100_000, b"b" * 100_000)
+
+
+def test_a_payload_that_is_no_json_is_refused(box: Any) -> None:
+    for kind in ("RequestResponse", "Event"):
+        with pytest.raises(ClientError, match="Could not parse request body into json"):
+            box.client("lambda").invoke(FunctionName="echo", InvocationType=kind, Payload=b"{")
+
+
+def test_a_session_of_a_functions_own_reaches_the_account(box: Any) -> None:
+    answer = box.client("lambda").invoke(FunctionName="own-session", Payload=b"")
+    assert json.loads(answer["Payload"].read()) == "000000000000"
