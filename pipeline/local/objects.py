@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from pipeline.local.errors import ServiceError
 
 CHUNK_BYTES = 1 << 20
+PART_BYTES = 255  # of a file's name
 # A bucket's name is a folder's name as it stands. AWS asks for three characters at least.
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -91,7 +92,13 @@ class ObjectStore:
 
     def path(self, bucket: str, key: str) -> Path:
         """The file of a key, whether it exists or not."""
-        return self.bucket(bucket).joinpath(*map(_part, key.split("/")))
+        parts = [_part(part) for part in key.split("/")]
+        if max(len(os.fsencode(part)) for part in parts) > PART_BYTES:
+            raise ServiceError(
+                "KeyTooLongError",
+                f"a key kept as a file has at most {PART_BYTES} bytes between two slashes",
+            )
+        return self.bucket(bucket).joinpath(*parts)
 
     def entry(self, bucket: str, key: str) -> Entry:
         """The object, or a NoSuchKey error."""

@@ -67,16 +67,25 @@ def _matches_one(wanted: Any, value: Any) -> bool:
 @answers("events:PutEvents")
 def put_events(account: Account, request: Document) -> Document:
     with account.store.transaction():
-        for entry in request["Entries"]:
-            emit(
-                account,
-                source=entry.get("Source", ""),
-                detail_type=entry.get("DetailType", ""),
-                detail=json.loads(entry.get("Detail", "{}")),
-                arn=(entry.get("Resources") or [""])[0],
-            )
+        entries = [_put_event(account, entry) for entry in request["Entries"]]
     deliver_in_background(account)
-    return {
-        "FailedEntryCount": 0,
-        "Entries": [{"EventId": str(uuid.uuid4())} for _ in request["Entries"]],
-    }
+    failed = sum("ErrorCode" in answer for answer in entries)
+    return {"FailedEntryCount": failed, "Entries": entries}
+
+
+def _put_event(account: Account, entry: Document) -> Document:
+    """What is answered for one entry; one that is wrong does not keep the others back."""
+    try:
+        detail = json.loads(entry.get("Detail", "{}"))
+    except ValueError:
+        detail = None
+    if not isinstance(detail, dict):
+        return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+    emit(
+        account,
+        source=entry.get("Source", ""),
+        detail_type=entry.get("DetailType", ""),
+        detail=detail,
+        arn=(entry.get("Resources") or [""])[0],
+    )
+    return {"EventId": str(uuid.uuid4())}

@@ -110,8 +110,23 @@ def list_pipelines(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DeletePipeline")
 def delete_pipeline(account: Account, request: Document) -> Document:
+    """Delete a pipeline and its executions, of which none may run (API reference)."""
     pipeline = describe_pipeline(account, request)
-    account.store.delete("pipeline", pipeline["PipelineName"])
+    name, store = pipeline["PipelineName"], account.store
+    for known in store.every("execution", parent=name):
+        _execution(account, known["PipelineExecutionArn"])  # one that was killed runs no more
+    with store.transaction():
+        executions = store.every("execution", parent=name)
+        if any(known["PipelineExecutionStatus"] in UNFINISHED for known in executions):
+            message = f"Pipeline {name} has running executions: stop them first"
+            raise ServiceError("ConflictException", message)
+        for known in executions:
+            arn, token = known["PipelineExecutionArn"], known.get("ClientRequestToken")
+            for step in store.every("step", parent=arn):
+                store.delete("step", f"{arn}/{step['StepName']}")
+            store.delete("start-token", f"{name}/{token}")
+            store.delete("execution", arn)
+        store.delete("pipeline", name)
     return {"PipelineArn": pipeline["PipelineArn"]}
 
 

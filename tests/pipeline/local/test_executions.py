@@ -370,3 +370,16 @@ def test_a_pipeline_can_be_updated_from_s3_tagged_and_deleted(box: Any) -> None:
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "owner", "Value": "me"}]
     sagemaker.delete_pipeline(PipelineName="p")
     assert sagemaker.list_pipelines()["PipelineSummaries"] == []
+
+
+def test_a_deleted_pipeline_takes_its_executions_with_it_unless_one_runs(box: Any) -> None:
+    arn = start_waiting(box)
+    sagemaker = box.client("sagemaker")
+    with pytest.raises(sagemaker.exceptions.ConflictException, match="stop them first"):
+        sagemaker.delete_pipeline(PipelineName="p")
+    sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
+    box.wait_for_execution(arn)
+    sagemaker.delete_pipeline(PipelineName="p")
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    assert box.account.store.every("step", parent=arn) == []

@@ -243,3 +243,12 @@ def test_a_payload_that_is_no_json_is_refused(box: Any) -> None:
 def test_a_session_of_a_functions_own_reaches_the_account(box: Any) -> None:
     answer = box.client("lambda").invoke(FunctionName="own-session", Payload=b"")
     assert json.loads(answer["Payload"].read()) == "000000000000"
+
+
+def test_a_malformed_event_is_told_and_keeps_no_other_back(box: Any) -> None:
+    entry = {"Source": "mine", "DetailType": "t"}
+    answer = box.client("events").put_events(
+        Entries=[{**entry, "Detail": "no json"}, {**entry, "Detail": "{}"}]
+    )
+    assert answer["FailedEntryCount"] == 1
+    assert [item.get("ErrorCode") for item in answer["Entries"]] == ["MalformedDetail", None]

@@ -75,6 +75,8 @@ def test_keys_are_listed_in_pages_and_by_folder(s3: Any) -> None:
         ("get_object", {"Bucket": "none", "Key": "k"}, "NoSuchBucket"),
         ("head_bucket", {"Bucket": "none"}, "404"),
         ("delete_bucket", {"Bucket": "full"}, "BucketNotEmpty"),
+        ("put_object", {"Bucket": "b", "Key": "a/" + "k" * 256}, "KeyTooLongError"),
+        ("get_object", {"Bucket": "b", "Key": "k" * 256}, "KeyTooLongError"),
         (
             "upload_part",
             {"Bucket": "b", "Key": "k", "UploadId": "x", "PartNumber": 1},
