@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.local.definition import check, dependencies, parameter_values, parse
@@ -153,6 +153,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [(*at, key) for key in keys] + [path for paths in below for path in paths]
 
 
+@settings(deadline=None)  # the first look loads the service's model
 @given(st.sampled_from(places(WHOLE)), JUNK)
 def test_whatever_stands_anywhere_in_a_definition_it_is_refused_by_name_or_runs(
     place: tuple[Any, ...], junk: Any
