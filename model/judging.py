@@ -57,6 +57,11 @@ def probability(logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
 
 
+def log_loss(logits: Floats, wanted: NDArray[np.bool_]) -> float:
+    """Mean over the reviews."""
+    return float(np.logaddexp(0, np.where(wanted, -logits, logits)).mean())
+
+
 def _over_batches(
     model: SentimentLSTM, reviews: Reviews, indices: Indices, say: Say
 ) -> dict[str, Floats]:

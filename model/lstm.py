@@ -136,17 +136,30 @@ class SentimentLSTM(nn.Module):
         words = drop(self.embedding(tokens), config.dropout, random)  # (B, T, E)
         if presence is not None:
             words = words * presence[..., None]  # (B, T, E)
-        last_first = torch.where(padding, time, lengths[:, None] - 1 - time)  # (B, T)
-        reversed_words = words.take_along_dim(last_first[..., None], dim=1)  # (B, T, E)
-        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.reduced_precision):
-            there, _ = self.forwards(words)  # (B, T, H)
-            back, _ = self.backwards(reversed_words)  # (B, T, H)
-        states = torch.cat([there, back], dim=2).float()  # (B, T, 2H)
+        states = torch.cat(self.states(words, lengths), dim=2).float()  # (B, T, 2H)
         strongest = states.masked_fill(padding[..., None], -torch.inf).amax(dim=1)  # (B, 2H)
         total = states.masked_fill(padding[..., None], 0.0).sum(dim=1)  # (B, 2H)
         pooled = torch.cat([strongest, total / lengths[:, None]], dim=1)  # (B, 4H)
         logits: Tensor = self.output(drop(pooled, config.dropout, random))  # (B, 1)
         return logits.squeeze(1)
+
+    def states(self, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What each LSTM holds after each of the words (B, T, E): (B, T, H), in its own order."""
+        with self.precision(words.device):
+            there, _ = self.forwards(words)
+            back, _ = self.backwards(reverse(words, lengths))
+        return there, back
+
+    def precision(self, device: torch.device) -> torch.autocast:
+        """Under which a block multiplies in bfloat16, if that was asked for."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.reduced_precision)
+
+
+def reverse(values: Tensor, lengths: Tensor) -> Tensor:
+    """`values` (B, T) or (B, T, E) of each review in reverse order; padding stays at the end."""
+    time = torch.arange(values.shape[1], device=values.device)  # (T)
+    order = torch.where(time >= lengths[:, None], time, lengths[:, None] - 1 - time)  # (B, T)
+    return values.take_along_dim(order if values.dim() == 2 else order[..., None], dim=1)
 
 
 def draw(like: Tensor, random: torch.Generator) -> Tensor:

@@ -1,18 +1,22 @@
-"""The recipe: n-grams first, then an LSTM that learns from labels and from the n-grams, then both.
+"""The recipe: how the reviews that are given make a model.
 
 1. The n-gram branch is fitted to the labelled reviews but for the slice held out.
-2. It guesses how likely each unlabelled review is positive, calibrated on the slice.
-3. The LSTM learns from labels and guesses alike (distillation, Hinton et al., arXiv 1503.02531).
-4. How much each branch counts, and the temperature of their mean, are fitted on the slice.
+2. The LSTMs learn to foretell words, from all reviews (`pretraining`).
+3. A copy of the LSTM reads the labels once. Together with the n-grams it guesses how likely each
+   unlabelled review is positive. A second copy learns from labels and guesses alike, and guesses
+   better (distillation, Hinton et al., arXiv 1503.02531).
+4. The LSTM, as pre-trained, learns from labels and the last guesses.
+5. How much each branch counts, and the temperature of their mean, are fitted on the slice.
 
 Reviews that people rewrote until the label flipped, where there are any, count for more than
 others, and so do their originals; those whose original is in the slice are held out with it.
 
-Steps 1, 2 and 4 take seconds and are the same each time; what is long, 3, has checkpoints.
+What is long, 2 to 4, has checkpoints; the rest takes seconds and is the same each time.
 """
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +26,20 @@ from numpy.typing import NDArray
 
 from model.calibration import expected_calibration_error, fit_temperature
 from model.counterfactual import find_originals
-from model.examples import Examples, split_validation
-from model.judging import Floats, combine, judge_branches, judge_ngrams, probability
+from model.examples import Examples, Indices, split_validation
+from model.judging import Branches, Floats, combine, judge_branches, log_loss, probability
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.ngrams import build_table, fit_ngrams
+from model.objectives import Objective, Verdicts
+from model.pretraining import NextWords
 from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, select
 from model.training import Say, Trainer
 from model.workers import Workers
 
 _SHARES = np.linspace(0.0, 1.0, 101)
+_SMALLER = 4  # batches of pre-training: what it learns depends on how many steps it takes
+_ROUNDS = 2  # of guessing
 _REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
 
 
@@ -44,31 +52,64 @@ class Corpus:
     counterfactual: Reviews
 
 
-def train(
-    config: LSTMConfig,
-    settings: TrainingSettings,
-    corpus: Corpus,
-    checkpoints: Path | None = None,
-    say: Say = print,
-    stop_asked: Callable[[], bool] = lambda: False,
-    workers: Workers = Workers(),  # noqa: B008  # immutable
-) -> tuple[SentimentLSTM, dict[str, Any]]:
-    """A trained model, and training_history.json: settings, a row an epoch, what was fitted."""
-    if not workers.leads:
-        say = _nothing
+@dataclass(frozen=True)
+class Run:
+    """What all phases of a training share."""
+
+    settings: TrainingSettings
+    checkpoints: Path | None = None
+    say: Say = print
+    stop_asked: Callable[[], bool] = lambda: False
+    workers: Workers = Workers()  # noqa: RUF009  # immutable
+
+    def train(self, objective: Objective, phase: str, **changes: Any) -> list[dict[str, float]]:
+        """Train to the end of a phase, from its checkpoint where there is one; a row an epoch.
+
+        `changes` are those of the settings.
+        """
+        trainer = Trainer(
+            objective,
+            replace(self.settings, **changes),
+            self.checkpoints / phase if self.checkpoints else None,
+            self.say,
+            self.stop_asked,
+            self.workers,
+        )
+        trainer.train()
+        return trainer.history
+
+
+def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, dict[str, Any]]:
+    """A trained model, and training_history.json: settings, rows of epochs, what was fitted."""
+    if not run.workers.leads:
+        run = replace(run, say=_nothing)
+    settings, workers = run.settings, run.workers
     labelled = plan(corpus, settings, config.vocabulary_size)
-    model = with_ngrams(config, settings, labelled)
-    say(f"n-grams: {model.config.ngram_count}")
-    examples = distil(model, labelled, corpus.unlabelled)
+    model = with_ngrams(config, settings, labelled).to(workers.device)
     # processors of different makes may round differently: all start from the same numbers
     workers.copy([*(weight.data for weight in model.parameters())])
-    workers.copy([torch.from_numpy(examples.targets)])
-    trainer = Trainer(model, settings, examples, checkpoints, say, stop_asked, workers)
-    trainer.train()
+    run.say(f"n-grams: {model.config.ngram_count}")
+    history: dict[str, Any] = {"format": 1, "settings": asdict(settings)}
+    if settings.pretraining_epochs:
+        texts = NextWords(model, concatenate([corpus.labelled, corpus.unlabelled]))
+        history["pretraining"] = run.train(
+            texts.to(workers.device),
+            "words",
+            epochs=settings.pretraining_epochs,
+            batch_size=max(1, settings.batch_size // _SMALLER),
+        )
+    examples = labelled
+    for number in range(1, _ROUNDS + 1) if len(corpus.unlabelled) else ():
+        guesser = copy.deepcopy(model)
+        guessing = Verdicts(guesser, examples, f"guesses {number}")
+        history[f"guesses_{number}"] = run.train(guessing, f"guesses-{number}", epochs=1)
+        examples = distil(guesser, labelled, corpus.unlabelled)
+        workers.copy([torch.from_numpy(examples.targets)])
+    history["epochs"] = run.train(Verdicts(model, examples), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
-    say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
-    return model, trainer.history_json() | {"mix": mixed}
+    run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
+    return model, history | {"mix": mixed}
 
 
 def _nothing(line: str) -> None:
@@ -112,15 +153,11 @@ def with_ngrams(
     return model
 
 
-def distil(model: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Examples:
-    """The examples with the unlabelled reviews, as the n-grams guess them, among them."""
-    if not len(unlabelled):
-        return labelled
-    validation = labelled.validation
-    logits = judge_ngrams(model, labelled.reviews, validation)
-    temperature = _temperature(logits, labelled.targets[validation])
-    logits = judge_ngrams(model, unlabelled, np.arange(len(unlabelled)))
-    guesses = probability(logits / temperature).astype(np.float32)
+def distil(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Examples:
+    """The examples with the unlabelled reviews, as both branches guess them, among them."""
+    fit_mean(guesser, labelled)
+    logits = judge_branches(guesser, unlabelled, np.arange(len(unlabelled)))
+    guesses = probability(combine(guesser, logits)).astype(np.float32)
     guessed = len(labelled.reviews) + np.arange(len(unlabelled))
     return replace(
         labelled,
@@ -131,32 +168,46 @@ def distil(model: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Exa
 
 
 def mix(model: SentimentLSTM, examples: Examples) -> dict[str, float]:
+    """Fit what the mean of the branches needs, and measure it on what was held out."""
+    branches, wanted = fit_mean(model, examples)
+    figures = {
+        "ngram_share": model.ngram_share.item(),
+        "temperature": model.temperature.item(),
+    }
+    for name, said, right in zip(("validation", "rewrites"), branches, wanted, strict=False):
+        figures |= _figures(name, {"": combine(model, said)} | said, right)
+    probabilities = probability(combine(model, branches[0]))
+    figures["calibration_error"] = expected_calibration_error(wanted[0], probabilities)
+    return {name: round(value, 6) for name, value in figures.items()}
+
+
+def fit_mean(
+    model: SentimentLSTM, examples: Examples
+) -> tuple[list[Branches], list[NDArray[np.bool_]]]:
     """Set the n-grams' share and the temperature to what gives the slice the least log loss.
 
     Rewrites held out, where there are any, count as much as the slice for the share. The
-    temperature is the slice's alone: it is for reviews as people write them.
+    temperature is the slice's alone: it is for reviews as people write them. What each branch
+    says of slice and rewrites is returned, with what it was to say.
     """
-    slices = [examples.validation] + ([examples.rewrites] if len(examples.rewrites) else [])
-    branches = [judge_branches(model, examples.reviews, indices) for indices in slices]
-    wanted = [examples.targets[indices] >= 0.5 for indices in slices]
+    held_out: list[Indices] = [examples.validation]
+    if len(examples.rewrites):
+        held_out.append(examples.rewrites)
+    branches = [judge_branches(model, examples.reviews, indices) for indices in held_out]
+    wanted = [examples.targets[indices] >= 0.5 for indices in held_out]
     best = np.inf
     for share in _SHARES:
         logits = [(1 - share) * said["lstm"] + share * said["ngrams"] for said in branches]
         temperature = _temperature(logits[0], wanted[0])
         loss = sum(
-            _log_loss(found / temperature, right)
+            log_loss(found / temperature, right)
             for found, right in zip(logits, wanted, strict=True)
         )
         if loss < best:
             best, chosen = loss, (float(share), temperature)
     model.ngram_share.fill_(chosen[0])
     model.temperature.fill_(chosen[1])
-    figures = {"ngram_share": chosen[0], "temperature": chosen[1]}
-    for name, said, right in zip(("validation", "rewrites"), branches, wanted, strict=False):
-        figures |= _figures(name, {"": combine(model, said)} | said, right)
-    probabilities = probability(combine(model, branches[0]))
-    figures["calibration_error"] = expected_calibration_error(wanted[0], probabilities)
-    return {name: round(value, 6) for name, value in figures.items()}
+    return branches, wanted
 
 
 def _figures(name: str, said: dict[str, Floats], wanted: NDArray[np.bool_]) -> dict[str, float]:
@@ -170,7 +221,3 @@ def _temperature(logits: Floats, labels: NDArray[Any]) -> float:
     """As fitted with one mistake more: where a small slice holds none, nothing is certain yet."""
     mistake = np.abs(logits).mean()
     return fit_temperature(np.append(logits, mistake), np.append(labels, 0))
-
-
-def _log_loss(logits: Floats, wanted: NDArray[np.bool_]) -> float:
-    return float(np.logaddexp(0, np.where(wanted, -logits, logits)).mean())

@@ -10,14 +10,16 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """`patience` is the number of epochs without a better one after which training ends.
+    """`pretraining_epochs` is how often all reviews are read without their labels, first of all;
+    `patience` is the number of epochs without a better one after which training ends.
 
     Of few reviews a batch holds fewer than `batch_size`, so that an epoch still has some steps.
     `precision` is that of the LSTM's multiplications in training: "auto" is bfloat16 where the
     processor multiplies such numbers faster. Weights and sums are float32 always.
     """
 
-    epochs: int = 3
+    epochs: int = 1
+    pretraining_epochs: int = 2
     batch_size: int = 64
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
@@ -27,6 +29,10 @@ class TrainingSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.pretraining_epochs < 0:
+            raise DataError(
+                f"pretraining_epochs is {self.pretraining_epochs}; it must be at least 0"
+            )
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -1,4 +1,4 @@
-"""Training the LSTM: Adam under a one-cycle learning rate, judged on a slice after each epoch.
+"""Training: Adam under a one-cycle learning rate, judged on a slice after each epoch.
 
 Whatever is drawn at random is drawn from the seed and the number of the step. A run that goes
 on from a checkpoint therefore ends with the very weights of an unbroken one.
@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.batches import batch_of, shuffled
+from model.batches import shuffled
 from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from model.errors import StoppedError, TrainingError
-from model.examples import Examples, Indices
-from model.judging import judge_lstm
-from model.lstm import SentimentLSTM
+from model.examples import Indices
+from model.objectives import Judgement, Objective
 from model.settings import TrainingSettings
 from model.threads import Map, thread_map
 from model.workers import Workers
@@ -35,7 +34,7 @@ Say = Callable[[str], None]
 _HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # an epoch, where there are few reviews
-_WARM_UP = 0.3  # share of the steps in which the rate rises
+_SPARSE_FACTOR = 4.0
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
 
 
@@ -44,15 +43,17 @@ class Progress:
     """What a checkpoint keeps besides tensors."""
 
     best_epoch: int = 0
-    best_accuracy: float = -1.0
     best_loss: float = 1e9  # on the slice
     loss_sum: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def learning_rate(step: int, total_steps: int, peak: float) -> float:
-    """One cycle: up along a cosine, then down to next to nothing (Smith, arXiv 1708.07120)."""
-    rise = max(1.0, _WARM_UP * total_steps)
+def learning_rate(step: int, total_steps: int, peak: float, warm_up: float) -> float:
+    """One cycle: up along a cosine, then down to next to nothing (Smith, arXiv 1708.07120).
+
+    `warm_up` is the share of the steps in which it rises.
+    """
+    rise = max(1.0, warm_up * total_steps)
     if step < rise:
         low, high, part = _START, 1.0, step / rise
     else:
@@ -61,39 +62,33 @@ def learning_rate(step: int, total_steps: int, peak: float) -> float:
 
 
 class Trainer:
-    """One run of training the LSTM, from the first step or from a checkpoint."""
+    """One run of training, from the first step or from a checkpoint."""
 
     def __init__(
         self,
-        model: SentimentLSTM,
+        objective: Objective,
         settings: TrainingSettings,
-        examples: Examples,
         checkpoints: Path | None = None,
         say: Say = print,
         stop_asked: Callable[[], bool] = lambda: False,
         workers: Workers = Workers(),  # noqa: B008  # immutable
     ) -> None:
-        self.model = model.to(workers.device)
         self.settings = settings
+        self._objective = objective
         self._workers = workers
-        self._examples = examples
         self._checkpoints = checkpoints
         self._say: Say = say if workers.leads else lambda line: None
         self._stop_asked = stop_asked
-        self._weights = {
-            name: weight
-            for name, weight in model.named_parameters()
-            if not name.startswith("ngrams.")
-        }
-        self._optimizer = torch.optim.Adam(self._weights.values(), fused=True)
+        self._weights = dict(objective.weights)
+        self._optimizers = _optimizers(objective)
         self._best = self._copied_weights()
         self._step = 0
         self._saved_step = -1
         self._progress = Progress()
-        self._run = _run_digest(model, settings, examples)
-        few = max(_MIN_BATCH, len(examples.training) // _MIN_STEPS)
+        self._run = _run_digest(objective, settings)
+        few = max(_MIN_BATCH, len(objective.epoch) // _MIN_STEPS)
         self._batch_size = min(settings.batch_size, few)
-        self._steps_per_epoch = -(-len(examples.training) // self._batch_size)
+        self._steps_per_epoch = -(-len(objective.epoch) // self._batch_size)
 
     def _copied_weights(self) -> dict[str, Tensor]:
         return {name: weight.detach().clone() for name, weight in self._weights.items()}
@@ -102,26 +97,23 @@ class Trainer:
     def history(self) -> list[dict[str, float]]:
         return self._progress.history
 
-    def history_json(self) -> dict[str, Any]:
-        """The form of training_history.json."""
-        return {"format": 1, "settings": asdict(self.settings), "epochs": self.history}
-
-    def train(self) -> SentimentLSTM:
-        """The model with the weights of the epoch that did best on the validation slice.
+    def train(self) -> None:
+        """Leave the weights of the epoch that did best on the slice, or of the last one.
 
         Raises TrainingError when the loss is no number, StoppedError when asked to stop; a
         checkpoint is left in both cases but the first.
         """
         self._resume()
         settings = self.settings
-        self.model.reduced_precision = _is_reduced(settings.precision)
+        model = self._objective.model
+        model.reduced_precision = _is_reduced(settings.precision)
+        model.embedding.sparse = self._objective.sparse
         with thread_map(_HALVES) as each:
             while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
                 self._run_epoch(self._step // self._steps_per_epoch, each)
                 self._save()
-        self.model.reduced_precision = False
+        model.reduced_precision = model.embedding.sparse = False
         self._set_weights(self._best)
-        return self.model
 
     @torch.no_grad()
     def _set_weights(self, values: Mapping[str, Tensor]) -> None:
@@ -137,10 +129,10 @@ class Trainer:
         return stale and bool(self.history)
 
     def _run_epoch(self, epoch: int, each: Map) -> None:
-        settings = self.settings
-        examples, seed = self._examples, (settings.seed, 1, epoch)
-        lengths = np.minimum(examples.reviews.lengths, self.model.config.max_review_length)
-        batches = shuffled(lengths, examples.training, self._batch_size, seed)
+        objective, seed = self._objective, (self.settings.seed, 1, epoch)
+        most = objective.model.config.max_review_length
+        lengths = np.minimum(objective.reviews.lengths, most)
+        batches = shuffled(lengths, objective.epoch, self._batch_size, seed)
         started, words = time.perf_counter(), 0
         for indices in batches[self._step - epoch * self._steps_per_epoch :]:
             if self._stop_wanted():
@@ -158,18 +150,20 @@ class Trainer:
 
     def _take_step(self, indices: Indices, each: Map) -> float:
         """One step down the gradient of the mean loss, which is returned."""
-        settings = self.settings
+        settings, warm_up = self.settings, self._objective.warm_up
         loss = self._add_gradients(indices, each)
-        norm = nn.utils.clip_grad_norm_(self._weights.values(), settings.clip_norm)
+        norm = self._clip(settings.clip_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingError(
-                f"the loss is {loss}, its gradient {float(norm)} at step {self._step};"
+                f"the loss is {loss}, its gradient {norm} at step {self._step};"
                 " a lower learning rate may help"
             )
         total_steps = settings.epochs * self._steps_per_epoch
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._step, total_steps, settings.learning_rate)
-        self._optimizer.step()
+        rate = learning_rate(self._step, total_steps, settings.learning_rate, warm_up)
+        for optimizer, factor in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
         self._step += 1
         return loss
 
@@ -185,64 +179,82 @@ class Trainer:
         for part_loss, gradients in each(self._gradients, mine):
             loss += part_loss
             if sums:
-                torch._foreach_add_(sums, gradients)
+                sums = [one.add_(other) for one, other in zip(sums, gradients, strict=True)]
             else:
                 sums = list(gradients)
-        sums = sums or [torch.zeros_like(weight) for weight in weights]
-        workers.sum(sums)
+        if workers.count > 1:
+            sums = self._sum(sums)
         workers.sum([loss])
-        torch._foreach_div_(sums, len(indices))
+        size = self._objective.size(indices)
         for weight, gradient in zip(weights, sums, strict=True):
-            weight.grad = gradient
-        return loss.item() / len(indices)
+            weight.grad = _coalesced(gradient.div_(size))
+        return loss.item() / size
+
+    def _sum(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Over all processes; each of them has other rows of a sparse gradient, so none is sent."""
+        weights = self._weights.values()
+        dense = [one.to_dense() for one in gradients] or [torch.zeros_like(one) for one in weights]
+        self._workers.sum(dense)
+        embedding = self._objective.model.embedding
+        return [
+            one.to_sparse(1) if embedding.sparse and weight is embedding.weight else one
+            for one, weight in zip(dense, weights, strict=True)
+        ]
+
+    def _clip(self, most: float) -> float:
+        """Scale the gradient down to that norm if it is longer; how long it was."""
+        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
+        parts = [one.values() if one.is_sparse else one for one in gradients]
+        norm = math.hypot(*(float(torch.linalg.vector_norm(part)) for part in parts))
+        if norm > most:
+            for part in parts:
+                part.mul_(most / norm)
+        return norm
 
     def _gradients(self, part: tuple[int, Indices]) -> tuple[float, tuple[Tensor, ...]]:
         """Summed loss of one part of a batch, and its gradients; runs in a thread."""
         number, indices = part
-        device = self._workers.device
         seed = _mix(self.settings.seed, self._step, number)
-        random = torch.Generator(device).manual_seed(seed)
-        batch = batch_of(self._examples.reviews, indices, self.model.config.max_review_length)
-        targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)
-        logits = self.model.read(batch.tokens.to(device), batch.lengths.to(device), random)  # (B)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-        return loss.item(), torch.autograd.grad(loss, list(self._weights.values()))
+        random = torch.Generator(self._workers.device).manual_seed(seed)
+        loss = self._objective.loss(indices, random)
+        gradients = torch.autograd.grad(loss, list(self._weights.values()))
+        return loss.item(), tuple(_coalesced(one) for one in gradients)
 
-    def _judge(self) -> tuple[float, float]:
-        """Accuracy and log loss on the validation slice, as the process that leads finds them."""
-        examples = self._examples
-        logits = judge_lstm(self.model, examples.reviews, examples.validation)
-        wanted = examples.targets[examples.validation] >= 0.5
-        right = ((logits >= 0) == wanted).mean()
-        loss = np.logaddexp(0, np.where(wanted, -logits, logits)).mean()
-        found = torch.tensor([right, loss], dtype=torch.float64, device=self._workers.device)
+    def _judge(self) -> Judgement | None:
+        """As the process that leads finds it."""
+        judgement = self._objective.judge()
+        if judgement is None:
+            return None
+        found = torch.tensor(judgement, dtype=torch.float64, device=self._workers.device)
         self._workers.copy([found])
-        return found[0].item(), found[1].item()
+        return Judgement(*found.tolist())
 
     def _close_epoch(self, epoch: int, words: int, seconds: float) -> None:
         started = time.perf_counter()
-        accuracy, loss = self._judge()
+        judgement = self._judge()
         seconds_all = seconds + time.perf_counter() - started
-        progress, settings = self._progress, self.settings
-        row = {
+        progress, epochs = self._progress, self.settings.epochs
+        row: dict[str, float] = {
             "epoch": epoch + 1,
             "loss": round(progress.loss_sum / self._steps_per_epoch, 6),
-            "validation_accuracy": round(accuracy, 6),
-            "validation_loss": round(loss, 6),
             "tokens_per_second": round(words / seconds, 1),
             "seconds": round(seconds_all, 2),
         }
+        accuracy = ""
+        if judgement is not None:
+            row["validation_accuracy"] = round(judgement.accuracy, 6)
+            row["validation_loss"] = round(judgement.loss, 6)
+            accuracy = f", validation accuracy {judgement.accuracy:.4f}"
         progress.loss_sum = 0.0
         progress.history.append(row)
-        if (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss):
+        if judgement is None or judgement.loss < progress.best_loss:
             progress.best_epoch = epoch + 1
-            progress.best_accuracy, progress.best_loss = accuracy, loss
+            progress.best_loss = judgement.loss if judgement else progress.best_loss
             self._best = self._copied_weights()
-        left = seconds_all * (settings.epochs - epoch - 1)
         self._say(
-            f"epoch {epoch + 1}/{settings.epochs}: loss {row['loss']:.4f}, validation accuracy"
-            f" {accuracy:.4f}, {row['tokens_per_second']:.0f} tokens/s, {seconds_all:.1f} s,"
-            f" {left:.0f} s left"
+            f"{self._objective.name}, epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}{accuracy},"
+            f" {row['tokens_per_second']:.0f} tokens/s, {seconds_all:.1f} s,"
+            f" {seconds_all * (epochs - epoch - 1):.0f} s left"
         )
 
     def _save(self) -> None:
@@ -250,8 +262,10 @@ class Trainer:
             return
         tensors: dict[str, Tensor] = {f"model.{name}": w for name, w in self._weights.items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        for number, (optimizer, _) in enumerate(self._optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                for name, value in state.items():
+                    tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
         arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
         checkpoint = Checkpoint(self._step, self._run, arrays, asdict(self._progress))
         save_checkpoint(self._checkpoints, checkpoint)
@@ -265,21 +279,47 @@ class Trainer:
         if checkpoint is None:
             return
         states: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
-        moments: dict[int, dict[str, Tensor]] = {}
+        moments: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         for key, array in checkpoint.tensors.items():
             kind, name = key.split(".", 1)
             value = torch.from_numpy(array.copy())
             if kind == "optimizer":
-                index, name = name.split(".", 1)
-                moments.setdefault(int(index), {})[name] = value
+                number, index, name = name.split(".", 2)
+                # Adam counts its steps in a tensor, SparseAdam in a whole number
+                whole = value.dtype == torch.int64
+                state = moments[int(number)].setdefault(int(index), {})
+                state[name] = value.item() if whole else value
             else:
                 states[kind][name] = value
         self._set_weights(states["model"])
         self._best = states["best"]
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for (optimizer, _), moment in zip(self._optimizers, moments, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moment, "param_groups": groups})
         self._step = checkpoint.step
         self._progress = Progress(**checkpoint.progress)
+
+
+def _optimizers(objective: Objective) -> list[tuple[torch.optim.Optimizer, float]]:
+    """Each with the factor of its learning rate.
+
+    Sparse, only the vectors of words that a batch has are looked at. They have no momentum between
+    times, which the factor makes up for.
+    """
+    weights = list(objective.weights.values())
+    if not objective.sparse:
+        return [(torch.optim.Adam(weights, fused=True), 1.0)]
+    vectors = objective.model.embedding.weight
+    others = [weight for weight in weights if weight is not vectors]
+    betas = (0.9, 0.99)
+    return [
+        (torch.optim.Adam(others, fused=True, betas=betas), 1.0),
+        (torch.optim.SparseAdam([vectors], betas=betas), _SPARSE_FACTOR),
+    ]
+
+
+def _coalesced(gradient: Tensor) -> Tensor:
+    return gradient.coalesce() if gradient.is_sparse else gradient
 
 
 def _is_reduced(precision: str) -> bool:
@@ -293,10 +333,10 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _run_digest(model: SentimentLSTM, settings: TrainingSettings, examples: Examples) -> str:
+def _run_digest(objective: Objective, settings: TrainingSettings) -> str:
     """What a checkpoint must agree in: settings, shapes and data."""
-    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings)]).encode())
-    reviews = examples.reviews
-    for array in (reviews.tokens, reviews.offsets, examples.targets, examples.training):
+    said = [objective.name, asdict(objective.model.config), asdict(settings)]
+    digest = hashlib.sha256(json.dumps(said).encode())
+    for array in objective.arrays():
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -45,7 +45,7 @@ def _train(target: Target, metadata: Mapping[str, Any]) -> str:
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         file = tar.extractfile("training_history.json")
         history = json.loads(file.read(_MAX_HISTORY_BYTES) if file else b"{}")
-    best = max(history["epochs"], key=lambda epoch: epoch["validation_accuracy"])
+    best = min(history["epochs"], key=lambda epoch: epoch["validation_loss"])
     return f"validation accuracy {best['validation_accuracy']:.4f} in epoch {best['epoch']}"
 
 

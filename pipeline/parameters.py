@@ -81,6 +81,7 @@ TABLE_PARAMETERS = ("CounterfactualDataUrl", "CounterfactualTestUrl")
 
 # Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
 HYPERPARAMETERS = {
+    "PretrainingEpochs": "pretraining-epochs",
     "Epochs": "epochs",
     "EmbeddingDim": "embedding-dim",
     "HiddenDim": "hidden-dim",
@@ -137,7 +138,10 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         Parameter("MaxReviewLength", 400, "words of a review that the model reads", least=1),
         Parameter("EmbeddingDim", 128, "numbers that stand for a word", least=1, most=4096),
         Parameter("HiddenDim", 128, "state of the LSTM in each direction", least=1, most=4096),
-        Parameter("Epochs", 3, "passes over the training reviews", least=1),
+        Parameter(
+            "PretrainingEpochs", 2, "passes over all reviews without their labels before", least=0
+        ),
+        Parameter("Epochs", 1, "passes over the training reviews", least=1),
         Parameter("BatchSize", 64, "reviews in one step of training", least=1),
         Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule", least=1e-9),
         Parameter("Dropout", 0.5, "share of values left out in training", least=0, most=0.99),

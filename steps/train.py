@@ -13,7 +13,7 @@ from model.artifact import write_artifact
 from model.files import write_json
 from model.jobs import run_job
 from model.lstm import LSTMConfig
-from model.recipe import Corpus, train
+from model.recipe import Corpus, Run, train
 from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, read_shards
 from model.vocabulary import Vocabulary
@@ -38,7 +38,14 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     model, training = LSTMConfig(1), TrainingSettings()
     for name in ("embedding_dim", "hidden_dim", "max_review_length", "dropout"):
         _add(parser, name, getattr(model, name))
-    for name in ("epochs", "batch_size", "learning_rate", "seed", "validation_fraction"):
+    for name in (
+        "epochs",
+        "pretraining_epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "validation_fraction",
+    ):
         _add(parser, name, getattr(training, name))
     _add(parser, "patience", training.patience)
     options = parser.parse_args(arguments)
@@ -66,6 +73,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     )
     settings = TrainingSettings(
         epochs=options.epochs,
+        pretraining_epochs=options.pretraining_epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         validation_fraction=options.validation_fraction,
@@ -75,15 +83,14 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with join_workers(environ) as workers:
-        model, history = train(
-            config,
+        training = Run(
             settings,
-            corpus,
             checkpoints=options.checkpoint_dir,
             say=lambda line: print(line, flush=True),
             stop_asked=lambda: bool(stopped),
             workers=workers,
         )
+        model, history = train(config, corpus, training)
     if not workers.leads:
         return  # one of the processes writes for all
     source = {

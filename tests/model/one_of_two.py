@@ -1,6 +1,7 @@
 """One of two processes that train together; torchrun sets RANK and the like. Usage: … FOLDER"""
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from model.errors import StoppedError
 from model.examples import Examples, split_validation
 from model.lstm import LSTMConfig, SentimentLSTM
+from model.objectives import Objective, Verdicts
+from model.pretraining import NextWords
 from model.settings import TrainingSettings
 from model.shards import Reviews
 from model.training import Trainer
@@ -28,17 +31,28 @@ def examples() -> Examples:
     return Examples(reviews, labels.astype(np.float32), *split_validation(labels, 0.2, 1))
 
 
-def trainer(workers: Workers, checkpoints: Path | None = None, *, stop: bool = False) -> Trainer:
+def trained(
+    workers: Workers,
+    checkpoints: Path | None = None,
+    *,
+    stop: bool = False,
+    kind: Callable[[SentimentLSTM, Examples], Objective] = Verdicts,
+) -> Mapping[str, torch.Tensor]:
     torch.manual_seed(1)
-    return Trainer(
-        SentimentLSTM(CONFIG),
+    model = SentimentLSTM(CONFIG)
+    Trainer(
+        kind(model, examples()),
         SETTINGS,
-        examples(),
         checkpoints,
         say=lambda line: None,
         stop_asked=lambda: stop,
         workers=workers,
-    )
+    ).train()
+    return model.state_dict()
+
+
+def next_words(model: SentimentLSTM, examples: Examples) -> Objective:
+    return NextWords(model, examples.reviews)
 
 
 def main(folder: Path) -> None:
@@ -48,9 +62,11 @@ def main(folder: Path) -> None:
         workers.sum([found["sum"], more])
         found |= {"more": more, "copy": found["copy"] * (5 + workers.rank)}
         workers.copy([found["copy"]])
-        found |= trainer(workers).train().state_dict()
+        found |= trained(workers)
+        pretrained = trained(workers, kind=next_words)
+        found |= {f"pretrained.{name}": weight for name, weight in pretrained.items()}
         try:
-            trainer(workers, folder / "checkpoints", stop=workers.rank == 1).train()
+            trained(workers, folder / "checkpoints", stop=workers.rank == 1)
         except StoppedError:
             found["stopped"] = torch.ones(1)
     np.savez(

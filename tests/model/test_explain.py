@@ -10,7 +10,7 @@ from model.errors import ModelError
 from model.explain import WordWeight, explain, word_weights
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.predictor import Predictor
-from model.recipe import Corpus, train
+from model.recipe import Corpus, Run, train
 from model.settings import TrainingSettings
 from model.shards import concatenate
 from tests.model.factory import BAD, GOOD, encoded, sentence, vocabulary
@@ -24,7 +24,7 @@ def predictor() -> Iterator[Predictor]:
     config = LSTMConfig(len(vocabulary()), embedding_dim=8, hidden_dim=6, max_review_length=30)
     settings = TrainingSettings(epochs=8, learning_rate=0.03)
     none = concatenate([])
-    model, _ = train(config, settings, Corpus(encoded(400), none, none), say=lambda line: None)
+    model, _ = train(config, Corpus(encoded(400), none, none), Run(settings, say=lambda line: None))
     yield Predictor(Artifact(model.requires_grad_(False), vocabulary(), {}))
     torch.set_num_threads(threads)
 

@@ -6,13 +6,13 @@ import pytest
 from model.examples import Examples
 from model.judging import judge, judge_branches, judge_ngrams, probability
 from model.lstm import LSTMConfig
-from model.recipe import Corpus, distil, plan, train, with_ngrams
+from model.recipe import Corpus, Run, distil, plan, train, with_ngrams
 from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, select
 from tests.model.factory import BAD, GOOD, encoded, vocabulary
 
 CONFIG = LSTMConfig(len(vocabulary()), embedding_dim=6, hidden_dim=5, dropout=0.1)
-SETTINGS = TrainingSettings(epochs=4, learning_rate=0.03)
+SETTINGS = TrainingSettings(epochs=4, pretraining_epochs=1, learning_rate=0.03)
 NONE = concatenate([])
 
 
@@ -20,13 +20,12 @@ def unlabelled(count: int = 40) -> Reviews:
     return replace(encoded(count, seed=3), labels=np.full(count, -1, np.int8))
 
 
-def quiet(line: str) -> None:
-    """Says nothing."""
+RUN = Run(SETTINGS, say=lambda line: None)
 
 
 def test_both_branches_learn_and_agree_on_one_verdict() -> None:
     corpus = Corpus(encoded(200), unlabelled(), NONE)
-    model, history = train(CONFIG, SETTINGS, corpus, say=quiet)
+    model, history = train(CONFIG, corpus, RUN)
     unseen = encoded(60, seed=2)
     wanted = unseen.labels == 1
     branches = judge_branches(model, unseen, np.arange(60))
@@ -39,7 +38,7 @@ def test_both_branches_learn_and_agree_on_one_verdict() -> None:
 
 def test_the_same_seed_gives_the_same_model() -> None:
     corpus = Corpus(encoded(60), unlabelled(), NONE)
-    one, same = (train(CONFIG, SETTINGS, corpus, say=quiet)[0].state_dict() for _ in range(2))
+    one, same = (train(CONFIG, corpus, RUN)[0].state_dict() for _ in range(2))
     assert all((one[name] == same[name]).all() for name in one)
 
 
@@ -88,12 +87,12 @@ def test_rewrites_are_learned_with_their_originals_or_held_out_with_them() -> No
 
 def test_a_model_of_rewrites_tells_what_it_makes_of_those_held_out() -> None:
     labelled, rewrites = rewritten()
-    _, history = train(CONFIG, SETTINGS, Corpus(labelled, unlabelled(), rewrites), say=quiet)
+    _, history = train(CONFIG, Corpus(labelled, unlabelled(), rewrites), RUN)
     assert {"rewrites_accuracy", "rewrites_lstm_accuracy"} <= set(history["mix"])
 
 
 def test_a_slice_without_a_mistake_makes_nothing_certain() -> None:
     corpus = Corpus(encoded(40), NONE, NONE)
-    model, _ = train(CONFIG, replace(SETTINGS, epochs=8), corpus, say=quiet)
+    model, _ = train(CONFIG, corpus, replace(RUN, settings=replace(SETTINGS, epochs=8)))
     probabilities = judge(model, encoded(40), np.arange(40))
     assert 0.001 < probabilities.min() and probabilities.max() < 0.999

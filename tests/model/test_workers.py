@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.lstm import SentimentLSTM
 from model.workers import Workers, join_workers
 from tests.model.factory import ROOT
-from tests.model.one_of_two import trainer
+from tests.model.one_of_two import CONFIG, trained
 
 Found = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -52,10 +53,19 @@ def test_sums_and_copies_are_the_same_in_each(found: Found) -> None:
 
 def test_two_processes_train_the_model_of_one(found: Found) -> None:
     """Each step follows the gradient of the whole batch, of which each process had a part."""
-    alone = trainer(Workers()).train().state_dict()
+    alone = trained(Workers())
     for name, weight in alone.items():
         np.testing.assert_array_equal(found[0][name], found[1][name])
         np.testing.assert_allclose(found[0][name], weight.numpy(), atol=2e-5)
+
+
+def test_both_pre_train_the_same_model(found: Found) -> None:
+    """Each asks for words of its own reviews; a sparse gradient is summed as any other."""
+    for name in filter(lambda name: name.startswith("pretrained."), found[0]):
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+    torch.manual_seed(1)
+    untouched = SentimentLSTM(CONFIG).state_dict()["embedding.weight"].numpy()
+    assert not np.allclose(found[0]["pretrained.embedding.weight"][2:20], untouched[2:20])
 
 
 def test_if_one_is_asked_to_stop_all_do_and_one_keeps_a_checkpoint(

@@ -36,7 +36,7 @@ class Services:
 
 def history(*accuracies: float) -> bytes:
     epochs = [
-        {"epoch": number, "validation_accuracy": accuracy}
+        {"epoch": number, "validation_accuracy": accuracy, "validation_loss": 1 - accuracy}
         for number, accuracy in enumerate(accuracies, 1)
     ]
     content = json.dumps({"epochs": epochs}).encode()

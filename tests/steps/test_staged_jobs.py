@@ -49,6 +49,7 @@ def test_archive_to_evaluation(jobs: Jobs) -> None:
     small = [
         "--embedding-dim=8",
         "--hidden-dim=8",
+        "--pretraining-epochs=1",
         "--epochs=6",
         "--patience=6",
         "--dropout=0.1",
@@ -65,7 +66,7 @@ def test_archive_to_evaluation(jobs: Jobs) -> None:
         SM_OUTPUT_DATA_DIR=jobs.path("output/data"),
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\nepoch ") == 6
+    assert done.stdout.count("\ntraining, epoch ") == 6
 
     (jobs.root / "artifact").mkdir()
     with tarfile.open(jobs.root / "artifact/model.tar.gz", "w:gz") as tar:

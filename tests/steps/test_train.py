@@ -10,7 +10,18 @@ from model.shards import shard_name, write_shard
 from steps import train
 from tests.model.factory import encoded, vocabulary
 
-SMALL = ["--epochs", "2", "--embedding-dim", "4", "--hidden-dim", "3", "--batch-size", "8"]
+SMALL = [
+    "--epochs",
+    "2",
+    "--pretraining-epochs",
+    "1",
+    "--embedding-dim",
+    "4",
+    "--hidden-dim",
+    "3",
+    "--batch-size",
+    "8",
+]
 
 Run = Callable[..., int]
 
@@ -55,7 +66,7 @@ def test_a_model_directory_and_a_history_are_written(
     history = json.loads((tmp_path / "output/data/training_history.json").read_text())
     assert [row["epoch"] for row in history["epochs"]] == [1, 2]
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("epoch ") for line in lines) == 2
+    assert sum(line.startswith("training, epoch ") for line in lines) == 2
 
 
 def test_a_second_run_goes_on_from_the_first_ones_checkpoint(
@@ -74,7 +85,7 @@ def test_sigterm_leaves_a_checkpoint_and_no_model(
     job: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def say(line: str, **options: object) -> None:
-        if line.startswith("epoch 1"):
+        if line.startswith("training, epoch 1"):
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(train, "print", say, raising=False)
@@ -83,13 +94,14 @@ def test_sigterm_leaves_a_checkpoint_and_no_model(
     assert not (tmp_path / "model").exists()
     assert not (tmp_path / "output/failure").exists()
     assert "checkpoint kept at step" in capsys.readouterr().err
-    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 1
+    assert len(list((tmp_path / "checkpoints/verdicts").glob("step-*"))) == 1
 
 
 @pytest.mark.parametrize(
     ("more", "line"),
     [
         (("--epochs", "0"), "epochs is 0; it must be at least 1"),
+        (("--pretraining-epochs", "-1"), "pretraining_epochs is -1; it must be at least 0"),
         (("--dropout", "1.5"), "dropout is 1.5; it must be at least 0 and below 1"),
         (("--validation-fraction", "2"), "validation_fraction is 2.0; it must be above 0"),
         (("--learning-rate", "3e38"), "the loss is"),
@@ -120,9 +132,16 @@ def test_the_failure_file_goes_where_sagemaker_looks() -> None:
 
 def test_every_hyperparameter_is_a_flag() -> None:
     flags = [
-        *("--epochs=1", "--embedding-dim=2", "--hidden-dim=3", "--max-review-length=4"),
+        *(
+            "--pretraining-epochs=8",
+            "--epochs=1",
+            "--embedding-dim=2",
+            "--hidden-dim=3",
+            "--max-review-length=4",
+        ),
         *("--batch-size=5", "--learning-rate=0.1", "--dropout=0.2", "--seed=6"),
         *("--validation-fraction=0.3", "--patience=7", "--checkpoint-dir=/c"),
     ]
     options = train.parse(flags, {})
+    assert options.pretraining_epochs == 8
     assert (options.patience, options.checkpoint_dir) == (7, Path("/c"))

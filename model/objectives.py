@@ -1,0 +1,90 @@
+"""What a run of training makes smaller."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.batches import batch_of
+from model.calibration import fit_temperature
+from model.examples import Examples, Indices
+from model.judging import judge_lstm, log_loss
+from model.lstm import SentimentLSTM
+from model.shards import Reviews
+
+
+class Judgement(NamedTuple):
+    """On the slice held out; the loss is the log loss at the temperature that suits it best."""
+
+    accuracy: float
+    loss: float
+
+
+class Objective(Protocol):
+    """A loss of some reviews under some weights."""
+
+    name: str
+    warm_up: float  # share of the steps in which the learning rate rises
+    sparse: bool  # whether a word that a batch has not is left alone by that batch's step
+    model: SentimentLSTM
+    reviews: Reviews
+    epoch: Indices  # of `reviews`: what is met in one, in any order
+
+    @property
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """What is trained."""
+
+    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
+        """Summed over these reviews."""
+
+    def size(self, indices: Indices) -> float:
+        """What that sum is to be divided by."""
+
+    def judge(self) -> Judgement | None:
+        """How good the weights are, if that is to decide which epoch's are kept."""
+
+    def arrays(self) -> Sequence[NDArray[Any]]:
+        """All that is read: a checkpoint is of use to a run that reads the same."""
+
+
+class Verdicts:
+    """To say of each review what is to be said, a label or a guess."""
+
+    sparse = False
+
+    def __init__(
+        self, model: SentimentLSTM, examples: Examples, name: str = "training", warm_up: float = 0.3
+    ) -> None:
+        self.name, self.warm_up = name, warm_up
+        self.model = model
+        self.reviews, self.epoch = examples.reviews, examples.training
+        self.weights: Mapping[str, nn.Parameter] = {
+            name: weight
+            for name, weight in model.named_parameters()
+            if not name.startswith("ngrams.")
+        }
+        self._examples = examples
+
+    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
+        """Summed log loss of the LSTM's verdicts."""
+        device = random.device
+        batch = batch_of(self.reviews, indices, self.model.config.max_review_length)
+        targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)
+        logits = self.model.read(batch.tokens.to(device), batch.lengths.to(device), random)  # (B)
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+
+    def size(self, indices: Indices) -> float:
+        return len(indices)
+
+    def arrays(self) -> Sequence[NDArray[Any]]:
+        reviews = self.reviews
+        return reviews.tokens, reviews.offsets, self._examples.targets, self.epoch
+
+    def judge(self) -> Judgement:
+        validation = self._examples.validation
+        logits = judge_lstm(self.model, self.reviews, validation)
+        wanted = self._examples.targets[validation] >= 0.5
+        loss = log_loss(logits / fit_temperature(logits, wanted), wanted)
+        return Judgement(float(((logits >= 0) == wanted).mean()), loss)

@@ -1,0 +1,132 @@
+"""Pre-training: both LSTMs learn to foretell words, for which no review needs a label.
+
+One foretells the next word, the other, which reads backwards, the one before (language models;
+Dai and Le, arXiv 1511.01432). Frequent words are asked for less often than they stand (Mikolov et
+al., arXiv 1310.4546), and a word is to be told from some drawn ones, not from all (sampled
+softmax; Jean et al., arXiv 1412.2007), so that most of the time goes into the LSTMs themselves.
+
+B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state, V words
+in the dictionary, N words asked for, K words drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.batches import batch_of
+from model.examples import Indices
+from model.lstm import SentimentLSTM, draw, drop, reverse
+from model.objectives import Judgement
+from model.shards import Reviews
+from model.vocabulary import FIRST_WORD
+
+_DRAWN = 384
+_FREQUENT = 1e-4  # share of all words from which on a word is asked for less often
+_DROPOUT = 0.1  # of words and states; there is much to learn, and little to learn by heart
+
+
+class Asked(NamedTuple):
+    """Which words are to be foretold, and at which places of the batch, read as one row (B T)."""
+
+    places: Tensor  # (N)
+    words: Tensor  # (N)
+
+
+class NextWords(nn.Module):
+    """The objective of pre-training. Nothing but the model is of use afterwards."""
+
+    name = "pre-training"
+    warm_up = 0.05
+    sparse = True
+
+    asked: Tensor
+    expected: Tensor
+    below: Tensor
+
+    def __init__(self, model: SentimentLSTM, reviews: Reviews) -> None:
+        super().__init__()
+        config = model.config
+        self.model, self.reviews = model, reviews
+        self.epoch: Indices = np.arange(len(reviews))
+        self.projections = nn.ModuleList(
+            nn.Linear(config.hidden_dim, config.embedding_dim) for _ in ("forwards", "backwards")
+        )
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
+        counts = np.bincount(reviews.tokens, minlength=config.vocabulary_size).astype(np.float64)
+        counts[:FIRST_WORD] = 0
+        shares = counts / counts.sum()
+        asked = np.minimum(1.0, np.sqrt(_FREQUENT / np.maximum(shares, _FREQUENT / 2)))
+        drawn = shares**0.75 / (shares**0.75).sum()
+        self._asked_share = float((shares * asked).sum())
+        constants = {
+            "asked": asked * (shares > 0),  # (V), at what share of its places
+            "expected": np.log(_DRAWN * drawn + 1e-12),  # (V), log of how often it is drawn
+            "below": np.cumsum(drawn),  # (V)
+        }
+        for name, values in constants.items():
+            self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
+
+    @property
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """All but the verdict's."""
+        left_out = ("model.ngrams.", "model.output.")
+        named = self.named_parameters()
+        return {name: weight for name, weight in named if not name.startswith(left_out)}
+
+    def size(self, indices: Indices) -> float:
+        """About how many words of these reviews are asked for, in both directions."""
+        lengths = np.minimum(self.reviews.lengths[indices], self.model.config.max_review_length)
+        return max(1.0, 2 * self._asked_share * float(lengths.sum()))
+
+    def judge(self) -> Judgement | None:
+        """Nothing: it goes on to the end."""
+        return None
+
+    def arrays(self) -> Sequence[NDArray[Any]]:
+        return self.reviews.tokens, self.reviews.offsets
+
+    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
+        """Summed log loss of the words asked for, in both directions."""
+        model, device = self.model, random.device
+        batch = batch_of(self.reviews, indices, model.config.max_review_length)
+        tokens, lengths = batch.tokens.to(device), batch.lengths.to(device)
+        there = self._ask(tokens, random)
+        back = self._ask(reverse(tokens, lengths), random)
+        drawn = self._draw(random)  # (K)
+        # looked up at once: each look-up has a gradient as large as the dictionary
+        looked_up = [tokens.flatten(), there.words, back.words, drawn]
+        vectors = model.embedding(torch.cat(looked_up)).split([len(part) for part in looked_up])
+        words = drop(vectors[0].view(*tokens.shape, -1), _DROPOUT, random)  # (B, T, E)
+        total = words.new_zeros(())
+        for states, asked, wanted, projection in zip(
+            model.states(words, lengths), (there, back), vectors[1:3], self.projections, strict=True
+        ):
+            chosen = states.flatten(0, 1)[asked.places].float()  # (N, H)
+            foretold = projection(drop(chosen, _DROPOUT, random))  # (N, E)
+            right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
+            with model.precision(device):
+                others = foretold @ vectors[3].T  # (N, K)
+            others = others.float() + self._offset(drawn)
+            others = others.masked_fill(drawn == asked.words[:, None], -torch.inf)
+            total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()
+        return total
+
+    def _offset(self, words: Tensor) -> Tensor:
+        """What is added to a word's logit: its bias, less the log of how often it is drawn."""
+        return self.bias[words] - self.expected[words]
+
+    def _ask(self, tokens: Tensor, random: torch.Generator) -> Asked:
+        """Some of the words of `tokens` (B, T) that come after another."""
+        following = tokens[:, 1:]  # (B, T - 1); padding, word 0, is never asked for
+        chosen = draw(following, random) < self.asked[following]
+        rows, columns = chosen.nonzero(as_tuple=True)
+        return Asked(rows * tokens.shape[1] + columns, following[chosen])
+
+    def _draw(self, random: torch.Generator) -> Tensor:
+        """Words (K) to tell the right one from, the more frequent ones more often."""
+        places = torch.rand(_DRAWN, generator=random, device=random.device)
+        return torch.searchsorted(self.below, places).clamp_(max=len(self.below) - 1)

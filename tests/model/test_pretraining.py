@@ -1,0 +1,90 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.lstm import LSTMConfig, SentimentLSTM, reverse
+from model.pretraining import NextWords
+from model.recipe import Run
+from model.settings import TrainingSettings
+from model.shards import Reviews
+
+WORDS = 12
+CONFIG = LSTMConfig(WORDS, embedding_dim=8, hidden_dim=16, max_review_length=9)
+SETTINGS = TrainingSettings(batch_size=16, learning_rate=0.02)
+
+
+def counting(count: int = 400) -> Reviews:
+    """Words 2 to 11 in their order, from a random one on: the next is certain, so is the last."""
+    starts = np.random.default_rng(1).integers(2, WORDS, count)
+    tokens = (starts[:, None] + np.arange(6) - 2) % (WORDS - 2) + 2
+    return Reviews(
+        tokens.astype(np.int32).ravel(), np.arange(count + 1) * 6, np.full(count, -1, np.int8)
+    )
+
+
+def objective(reviews: Reviews | None = None) -> NextWords:
+    torch.manual_seed(1)
+    return NextWords(SentimentLSTM(CONFIG), reviews or counting())
+
+
+def mean_loss(words: NextWords) -> float:
+    indices = np.arange(100)
+    with torch.no_grad():
+        return words.loss(indices, torch.Generator().manual_seed(3)).item() / words.size(indices)
+
+
+def test_it_learns_which_word_comes_next_in_either_direction() -> None:
+    words = objective()
+    before = mean_loss(words)
+    rows = Run(SETTINGS, say=lambda line: None).train(words, "words", epochs=12)
+    assert mean_loss(words) < 0.7 * before
+    assert len(rows) == 12
+    assert "validation_accuracy" not in rows[0]
+
+
+def test_a_broken_pre_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = objective()
+    Run(SETTINGS, say=lambda line: None).train(whole, "words", epochs=2)
+    steps: Iterator[bool] = iter([False] * 20 + [True])
+    broken = Run(SETTINGS, tmp_path, say=lambda line: None, stop_asked=lambda: next(steps))
+    with pytest.raises(Exception, match="checkpoint kept at step 20"):
+        broken.train(objective(), "words", epochs=2)
+    resumed = objective()
+    replace(broken, stop_asked=lambda: False).train(resumed, "words", epochs=2)
+    for name, weight in whole.weights.items():
+        torch.testing.assert_close(resumed.weights[name], weight, rtol=0, atol=0)
+
+
+def test_neither_padding_nor_unknown_words_are_asked_for() -> None:
+    tokens = torch.tensor([[2, 1, 3, 0], [4, 1, 0, 0]])
+    words = objective()
+    words.asked.fill_(1.0)
+    words.asked[:2] = 0.0
+    found = words._ask(tokens, torch.Generator().manual_seed(1))
+    assert found.places.tolist() == [1]  # the place before the word that is asked for
+    assert found.words.tolist() == [3]
+    assert objective().asked[:2].tolist() == [0.0, 0.0]
+
+
+def test_reverse_leaves_padding_at_the_end() -> None:
+    tokens = torch.tensor([[2, 3, 4, 0], [5, 6, 0, 0]])
+    lengths = torch.tensor([3, 2])
+    assert reverse(tokens, lengths).tolist() == [[4, 3, 2, 0], [6, 5, 0, 0]]
+    assert reverse(tokens[..., None], lengths)[..., 0].tolist() == [[4, 3, 2, 0], [6, 5, 0, 0]]
+
+
+def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
+    names = objective().weights
+    assert not [name for name in names if "output" in name or "ngrams" in name]
+    assert {"model.embedding.weight", "projections.0.weight", "bias"} <= set(names)
+
+
+def test_the_gradient_of_halves_adds_up_to_about_that_of_the_whole() -> None:
+    words = objective()
+    size = words.size(np.arange(100))
+    parts = [words.size(np.arange(half, 100, 2)) for half in (0, 1)]
+    assert sum(parts) == pytest.approx(size)
