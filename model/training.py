@@ -34,6 +34,7 @@ Say = Callable[[str], None]
 _HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # an epoch, where there are few reviews
+_INTERVAL_S = 60.0  # between two checkpoints, and two lines, of an epoch
 _SPARSE_FACTOR = 4.0
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
 
@@ -133,14 +134,29 @@ class Trainer:
         most = objective.model.config.max_review_length
         lengths = np.minimum(objective.reviews.lengths, most)
         batches = shuffled(lengths, objective.epoch, self._batch_size, seed)
-        started, words = time.perf_counter(), 0
-        for indices in batches[self._step - epoch * self._steps_per_epoch :]:
+        started = told = time.perf_counter()
+        words = 0
+        for done, indices in enumerate(batches):
+            if done < self._step - epoch * self._steps_per_epoch:
+                continue  # before the checkpoint
             if self._stop_wanted():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
             self._progress.loss_sum += self._take_step(indices, each)
             words += int(lengths[indices].sum())
+            if time.perf_counter() - told > _INTERVAL_S:
+                self._save()
+                told = time.perf_counter()
+                self._tell(epoch, done + 1, words / (told - started))
         self._close_epoch(epoch, words, time.perf_counter() - started)
+
+    def _tell(self, epoch: int, done: int, speed: float) -> None:
+        """How far an epoch has come that takes minutes."""
+        self._say(
+            f"{self._objective.name}, epoch {epoch + 1}/{self.settings.epochs},"
+            f" step {done}/{self._steps_per_epoch}: loss {self._progress.loss_sum / done:.4f},"
+            f" {speed:.0f} tokens/s"
+        )
 
     def _stop_wanted(self) -> bool:
         """Whether any of the processes was asked to stop: all of them do, or none."""

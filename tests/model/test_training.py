@@ -118,6 +118,24 @@ def test_one_line_an_epoch() -> None:
         assert part in lines[0]
 
 
+def test_a_long_epoch_tells_how_far_it_is_and_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.training._INTERVAL_S", 0.0)
+    lines: list[str] = []
+
+    def fall_at_step_3(line: str) -> None:
+        lines.append(line)
+        if "step 3/" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, say=fall_at_step_3)
+    assert "training, epoch 1/2, step 2/" in lines[-2]
+    assert same_weights(trained(tmp_path, say=lines.append), trained())
+    assert "going on from the checkpoint at step 3" in lines
+
+
 def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "model.objectives.judge_lstm", lambda model, reviews, indices: np.zeros(len(indices))
