@@ -62,7 +62,7 @@ class Run:
     stop_asked: Callable[[], bool] = lambda: False
     workers: Workers = Workers()  # noqa: RUF009  # immutable
 
-    def train(self, objective: Objective, phase: str, **changes: Any) -> list[dict[str, float]]:
+    def train(self, objective: Objective, phase: str, **changes: Any) -> list[dict[str, Any]]:
         """Train to the end of a phase, from its checkpoint where there is one; a row an epoch.
 
         `changes` are those of the settings.
@@ -80,7 +80,11 @@ class Run:
 
 
 def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, dict[str, Any]]:
-    """A trained model, and training_history.json: settings, rows of epochs, what was fitted."""
+    """A trained model, and training_history.json.
+
+    That holds the settings, a row an epoch of what came before and of the training itself, and
+    what was fitted.
+    """
     if not run.workers.leads:
         run = replace(run, say=_nothing)
     settings, workers = run.settings, run.workers
@@ -89,26 +93,29 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     # processors of different makes may round differently: all start from the same numbers
     workers.copy([*(weight.data for weight in model.parameters())])
     run.say(f"n-grams: {model.config.ngram_count}")
-    history: dict[str, Any] = {"format": 1, "settings": asdict(settings)}
+    before = []
     if settings.pretraining_epochs:
         texts = NextWords(model, concatenate([corpus.labelled, corpus.unlabelled]))
-        history["pretraining"] = run.train(
+        epochs = run.train(
             texts.to(workers.device),
             "words",
             epochs=settings.pretraining_epochs,
             batch_size=max(1, settings.batch_size // _SMALLER),
         )
+        before.append({"name": texts.name, "epochs": epochs})
     examples = labelled
     for number in range(1, _ROUNDS + 1) if len(corpus.unlabelled) else ():
         guesser = copy.deepcopy(model)
         guessing = Verdicts(guesser, examples, f"guesses {number}")
-        history[f"guesses_{number}"] = run.train(guessing, f"guesses-{number}", epochs=1)
+        epochs = run.train(guessing, f"guesses-{number}", epochs=1)
+        before.append({"name": guessing.name, "epochs": epochs})
         examples = distil(guesser, labelled, corpus.unlabelled)
         workers.copy([torch.from_numpy(examples.targets)])
-    history["epochs"] = run.train(Verdicts(model, examples), "verdicts")
+    epochs = run.train(Verdicts(model, examples), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
+    history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
 
 

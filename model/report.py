@@ -17,21 +17,21 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def report_html(
     evaluation: Document,
     *,
-    history: Sequence[Mapping[str, float]] = (),
+    history: Document | None = None,
     mistakes: Sequence[Mistake] = (),
     bars: Mapping[str, float] | None = None,
     lineage: Mapping[str, str] | None = None,
 ) -> str:
     """The page of one evaluation document (see `evaluation.evaluate`).
 
-    `history` are the epochs of training, `bars` what the gate asks for (MinAccuracy,
+    `history` is training_history.json, `bars` what the gate asks for (MinAccuracy,
     MinAdvantageOverBaseline), `lineage` names and values of what the version was made of.
     """
     bars = bars or {}
     sections = (
         _comparison(evaluation, bars),
         _curves(evaluation),
-        _training(history),
+        _training(history or {}),
         _slices(evaluation),
         _mistakes(mistakes),
         _lineage(lineage or {}),
@@ -215,29 +215,46 @@ def _confusion(matrix: Document) -> str:
     return f'<table class="confusion">{head}{"".join(rows)}</table>'
 
 
-def _training(history: Sequence[Mapping[str, float]]) -> str:
-    epochs = [row["epoch"] for row in history]
-    if not epochs:
+def _training(history: Document) -> str:
+    """A card for each part of training, in their order, and one for what the slice said."""
+    parts = [*history.get("before", ()), {"name": "training", "epochs": history.get("epochs", ())}]
+    cards = [_losses(part["name"], part["epochs"]) for part in parts if part["epochs"]]
+    judged = [row for row in parts[-1]["epochs"] if "validation_accuracy" in row]
+    if len(judged) > 1:
+        epochs = [row["epoch"] for row in judged]
+        accuracies = [row["validation_accuracy"] for row in judged]
+        title = "Accuracy of the LSTM on the validation slice"
+        chart = line_chart(
+            title,
+            [Line("", epochs, accuracies, "one", dots=True)],
+            nice_axis("epoch", epochs, whole=True),
+            nice_axis("", accuracies),
+        )
+        cards.append(_card(title, chart))
+    if not cards:
         return ""
-    cards = []
-    for key, title, style in (
-        ("loss", "Loss on the training reviews", "two"),
-        ("validation_accuracy", "Accuracy on the validation slice", "one"),
-    ):
-        values = [row[key] for row in history if key in row]
-        if len(values) == len(epochs):
-            chart = line_chart(
-                title,
-                [Line("", epochs, values, style, dots=True)],
-                nice_axis("epoch", epochs, whole=True),
-                nice_axis("", values),
-            )
-            cards.append(_card(title, chart))
     return _section(
         "Training",
-        "The slice is held out of the training reviews; the best epoch on it is the version.",
+        "Losses on the training reviews, of which the slice is held out; the version is the epoch"
+        " that does best on it. docs/training.md says what each part is for.",
         _grid("".join(cards)),
     )
+
+
+def _losses(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The curve of one part's loss; each epoch's points lie at the middles of their stretches."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for row in rows:
+        curve = row.get("curve") or [row["loss"]]
+        xs += [row["epoch"] - 1 + (place + 0.5) / len(curve) for place in range(len(curve))]
+        ys += curve
+    title = f"{name[:1].upper()}{name[1:]}: loss"
+    if "validation_accuracy" in rows[-1]:
+        best = min(rows, key=lambda row: row["validation_loss"])
+        title += f" (accuracy on the slice: {_percent(best['validation_accuracy'])})"
+    axis = nice_axis("epoch", [0, len(rows)], whole=len(rows) > 1)
+    return _card(title, line_chart(title, [Line("", xs, ys, "two")], axis, nice_axis("", ys)))
 
 
 def _slices(evaluation: Document) -> str:

@@ -10,6 +10,7 @@ each half are computed in a thread of its own, then added up over threads and pr
 import hashlib
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,6 +35,7 @@ Say = Callable[[str], None]
 _HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # an epoch, where there are few reviews
+_POINTS = 20  # of an epoch's curve
 _INTERVAL_S = 60.0  # between two checkpoints, and two lines, of an epoch
 _SPARSE_FACTOR = 4.0
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
@@ -45,8 +47,8 @@ class Progress:
 
     best_epoch: int = 0
     best_loss: float = 1e9  # on the slice
-    loss_sum: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # of the steps of this epoch
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def learning_rate(step: int, total_steps: int, peak: float, warm_up: float) -> float:
@@ -95,7 +97,7 @@ class Trainer:
         return {name: weight.detach().clone() for name, weight in self._weights.items()}
 
     @property
-    def history(self) -> list[dict[str, float]]:
+    def history(self) -> list[dict[str, Any]]:
         return self._progress.history
 
     def train(self) -> None:
@@ -142,7 +144,7 @@ class Trainer:
             if self._stop_wanted():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
-            self._progress.loss_sum += self._take_step(indices, each)
+            self._progress.losses.append(self._take_step(indices, each))
             words += int(lengths[indices].sum())
             if time.perf_counter() - told > _INTERVAL_S:
                 self._save()
@@ -152,10 +154,10 @@ class Trainer:
 
     def _tell(self, epoch: int, done: int, speed: float) -> None:
         """How far an epoch has come that takes minutes."""
+        loss = statistics.fmean(self._progress.losses[-_POINTS:])
         self._say(
             f"{self._objective.name}, epoch {epoch + 1}/{self.settings.epochs},"
-            f" step {done}/{self._steps_per_epoch}: loss {self._progress.loss_sum / done:.4f},"
-            f" {speed:.0f} tokens/s"
+            f" step {done}/{self._steps_per_epoch}: loss {loss:.4f}, {speed:.0f} tokens/s"
         )
 
     def _stop_wanted(self) -> bool:
@@ -250,9 +252,10 @@ class Trainer:
         judgement = self._judge()
         seconds_all = seconds + time.perf_counter() - started
         progress, epochs = self._progress, self.settings.epochs
-        row: dict[str, float] = {
+        row: dict[str, Any] = {
             "epoch": epoch + 1,
-            "loss": round(progress.loss_sum / self._steps_per_epoch, 6),
+            "loss": round(statistics.fmean(progress.losses), 6),
+            "curve": _curve(progress.losses),
             "tokens_per_second": round(words / seconds, 1),
             "seconds": round(seconds_all, 2),
         }
@@ -261,7 +264,7 @@ class Trainer:
             row["validation_accuracy"] = round(judgement.accuracy, 6)
             row["validation_loss"] = round(judgement.loss, 6)
             accuracy = f", validation accuracy {judgement.accuracy:.4f}"
-        progress.loss_sum = 0.0
+        progress.losses = []
         progress.history.append(row)
         if judgement is None or judgement.loss < progress.best_loss:
             progress.best_epoch = epoch + 1
@@ -332,6 +335,12 @@ def _optimizers(objective: Objective) -> list[tuple[torch.optim.Optimizer, float
         (torch.optim.Adam(others, fused=True, betas=betas), 1.0),
         (torch.optim.SparseAdam([vectors], betas=betas), _SPARSE_FACTOR),
     ]
+
+
+def _curve(losses: list[float]) -> list[float]:
+    """Mean losses of stretches of an epoch, each of about as many steps."""
+    stretches = np.array_split(losses, min(_POINTS, len(losses)))
+    return [round(float(stretch.mean()), 6) for stretch in stretches]
 
 
 def _coalesced(gradient: Tensor) -> Tensor:

@@ -134,10 +134,10 @@ def mistakes(artifact: Artifact, texts: Sequence[str], test: Judged) -> list[Mis
     ]
 
 
-def history(artifact: Artifact) -> list[dict[str, float]]:
-    """The epochs of training that the artifact tells of."""
-    epochs = artifact.document.get("training", {}).get("epochs")
-    return epochs if isinstance(epochs, list) else []
+def history(artifact: Artifact) -> dict[str, Any]:
+    """What the artifact tells of its training."""
+    training = artifact.document.get("training")
+    return training if isinstance(training, dict) else {}
 
 
 def made_of(options: argparse.Namespace) -> dict[str, str]:

@@ -19,6 +19,23 @@ from model.report import report_html
 HOSTILE = '<script>document.title = "hacked"</script> & "so" <img src=x onerror=alert(1)> bad'
 
 
+HISTORY = {
+    "before": [
+        {
+            "name": "pre-training",
+            "epochs": [
+                {"epoch": 1, "loss": 5.0, "curve": [6.0, 5.0, 4.5]},
+                {"epoch": 2, "loss": 4.0, "curve": [4.2, 4.0, 3.9]},
+            ],
+        },
+    ],
+    "epochs": [
+        {"epoch": 1, "loss": 0.6, "validation_accuracy": 0.7, "validation_loss": 0.5},
+        {"epoch": 2, "loss": 0.4, "validation_accuracy": 0.8, "validation_loss": 0.4},
+    ],
+}
+
+
 def document(**more: Any) -> dict[str, Any]:
     chance = np.random.default_rng(1)
     labels = chance.integers(0, 2, 300).astype(np.int8)
@@ -40,10 +57,7 @@ def whole() -> str:
     words = [WordWeight("bad", start, start + 3, -2.5)]
     return report_html(
         document(production=production),
-        history=[
-            {"epoch": 1, "loss": 0.6, "validation_accuracy": 0.7},
-            {"epoch": 2, "loss": 0.4, "validation_accuracy": 0.8},
-        ],
+        history=HISTORY,
         mistakes=[Mistake(HOSTILE, 1, 0.02, words)],
         bars={"MinAccuracy": 0.99, "MinAdvantageOverBaseline": 0.0},
         lineage={"data SHA-256": "91ab", "SourceCommit": "<commit>"},
@@ -94,7 +108,7 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
         "Precision and recall",
         "Calibration: error",
         "taken for positive",
-        "Accuracy on the validation slice",
+        "Accuracy of the LSTM on the validation slice",
         "By length",
         "By negation",
         "By contrast",
