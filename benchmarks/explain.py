@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.record import record
 from model.artifact import load_artifact, unpack
-from model.batches import crop, pad
+from model.batches import pad
 from model.explain import explain, presence_gradients, word_weights
 from model.predictor import Predictor
 from model.reviews import find_source
@@ -70,9 +70,7 @@ def measure(predictor: Predictor, texts: Sequence[str]) -> dict[str, Any]:
         name: [] for name in ("agree", "raw", "lost", "random", "explain", "both", "forward")
     }
     for text in texts:
-        encoded = crop(
-            vocabulary.encode(vocabulary.text.tokenize(text)), model.config.max_review_length
-        )
+        encoded = vocabulary.encode(vocabulary.text.tokenize(text))
         if not len(encoded):
             continue
         said = logit(model, encoded)

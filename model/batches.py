@@ -42,9 +42,10 @@ def pad(reviews: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
-def batch_of(reviews: Reviews, indices: NDArray[np.int64], max_length: int) -> Batch:
-    cropped = [crop(reviews[index], max_length) for index in indices]
-    tokens, lengths = pad(cropped)
+def batch_of(reviews: Reviews, indices: NDArray[np.int64], max_length: int | None = None) -> Batch:
+    """Those reviews, cropped to `max_length` words if one is given."""
+    chosen = [reviews[index] for index in indices]
+    tokens, lengths = pad([crop(one, max_length) for one in chosen] if max_length else chosen)
     labels = torch.from_numpy(reviews.labels[indices].astype(np.float32))
     return Batch(tokens, lengths, labels, int(lengths.sum()))
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.batches import crop, pad
+from model.batches import pad
 from model.errors import ModelError
 from model.lstm import SentimentLSTM
 from model.offsets import Token
@@ -33,15 +33,12 @@ class WordWeight(NamedTuple):
 
 
 def explain(predictor: Predictor, review: str, *, most: int | None = None) -> list[WordWeight]:
-    """The words that the model read, in the order of the review; with `most`, the heaviest.
+    """The words of a review in their order; with `most`, the heaviest.
 
-    All weights add up to the logit. A word cut out of a long review is not listed, and a review
-    without a word has none.
+    All weights add up to the logit. A review without a word has none.
     """
     artifact = predictor.artifact
     tokens = artifact.vocabulary.text.locate(review)
-    read = crop(np.arange(len(tokens), dtype=np.int32), artifact.model.config.max_review_length)
-    tokens = [tokens[index] for index in read]
     if not any(is_word(token.text) for token in tokens):
         return []
     encoded = artifact.vocabulary.encode(token.text for token in tokens)

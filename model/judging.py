@@ -66,11 +66,11 @@ def _over_batches(
     model: SentimentLSTM, reviews: Reviews, indices: Indices, say: Say
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
-    max_length, device = model.config.max_review_length, model.temperature.device
+    device = model.temperature.device
 
     @torch.inference_mode()
     def judge_batch(chosen: Indices) -> None:
-        batch = batch_of(reviews, chosen, max_length)
+        batch = batch_of(reviews, chosen)
         said = say(batch.tokens.to(device), batch.lengths.to(device))
         for name, logits in said.items():
             found.setdefault(name, np.zeros(len(reviews)))[chosen] = logits.double().cpu().numpy()

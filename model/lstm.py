@@ -29,7 +29,7 @@ class LSTMConfig:
     ngram_count: int = 0
     embedding_dim: int = 128
     hidden_dim: int = 128
-    max_review_length: int = 400
+    max_review_length: int = 1000  # words of a long review that the LSTMs read
     dropout: float = 0.5
     word_dropout: float = 0.1
 
@@ -123,11 +123,15 @@ class SentimentLSTM(nn.Module):
         random: torch.Generator | None = None,
         presence: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B) of the LSTM alone.
+        """Logits (B) of the LSTM alone, which reads of a long review what `batches.crop` leaves.
 
         With `random`, as in training, words and features are dropped as it draws; without, none.
         """
         config = self.config
+        if tokens.shape[1] > config.max_review_length:
+            places = _places_read(lengths, config.max_review_length)  # (B, T), T from here on less
+            tokens, lengths = tokens.take_along_dim(places, 1), lengths.clamp(max=places.shape[1])
+            presence = presence if presence is None else presence.take_along_dim(places, 1)
         time = torch.arange(tokens.shape[1], device=tokens.device)  # (T)
         padding = time >= lengths[:, None]  # (B, T)
         if random is not None:
@@ -153,6 +157,13 @@ class SentimentLSTM(nn.Module):
     def precision(self, device: torch.device) -> torch.autocast:
         """Under which a block multiplies in bfloat16, if that was asked for."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.reduced_precision)
+
+
+def _places_read(lengths: Tensor, most: int) -> Tensor:
+    """Where the words (B, most) stand that are read: the first third, then the last two."""
+    place = torch.arange(most, device=lengths.device)
+    left_out = (lengths - most).clamp(min=0)[:, None] * (place >= most // 3)  # (B, most)
+    return place + left_out
 
 
 def reverse(values: Tensor, lengths: Tensor) -> Tensor:

@@ -14,6 +14,13 @@ from model.judging import judge_lstm, log_loss
 from model.lstm import SentimentLSTM
 from model.shards import Reviews
 
+_MOST_READ = 400
+
+
+def words_read(model: SentimentLSTM) -> int:
+    """Words of a review in training: a long one has enough in fewer than are read of it later."""
+    return min(_MOST_READ, model.config.max_review_length)
+
 
 class Judgement(NamedTuple):
     """On the slice held out; the loss is the log loss at the temperature that suits it best."""
@@ -70,7 +77,7 @@ class Verdicts:
     def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
         """Summed log loss of the LSTM's verdicts."""
         device = random.device
-        batch = batch_of(self.reviews, indices, self.model.config.max_review_length)
+        batch = batch_of(self.reviews, indices, words_read(self.model))
         targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)
         logits = self.model.read(batch.tokens.to(device), batch.lengths.to(device), random)  # (B)
         return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")

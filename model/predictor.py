@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.artifact import Artifact
-from model.batches import crop, pad
+from model.batches import pad
 from model.errors import ModelError
 from model.text import is_word
 
@@ -30,7 +30,6 @@ class Predictor:
         self._model = artifact.model
         self._vocabulary = artifact.vocabulary
         self._tokenize = artifact.vocabulary.text.tokenize
-        self._max_length = artifact.model.config.max_review_length
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction a text, in order. A text without a word gets 0.5 and a count of 0.
@@ -39,7 +38,7 @@ class Predictor:
         """
         encoded, counts = [], []
         for text in texts:
-            tokens = self._crop(self._tokenize(text))
+            tokens = self._tokenize(text)
             encoded.append(self._vocabulary.encode(tokens))
             counts.append(sum(map(is_word, tokens)))
         logits = np.zeros(len(texts))
@@ -54,11 +53,6 @@ class Predictor:
             Prediction(float(probability), count)
             for probability, count in zip(probabilities, counts, strict=True)
         ]
-
-    def _crop(self, tokens: list[str]) -> list[str]:
-        """As `batches.crop`, before encoding: a long review is encoded no further than read."""
-        indices = crop(np.arange(len(tokens), dtype=np.int32), self._max_length)
-        return [tokens[index] for index in indices]
 
     @staticmethod
     def _batches(encoded: list[NDArray[np.int32]], counts: list[int]) -> Iterator[list[int]]:

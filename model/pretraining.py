@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from model.batches import batch_of
 from model.examples import Indices
 from model.lstm import SentimentLSTM, draw, drop, reverse
-from model.objectives import Judgement
+from model.objectives import Judgement, words_read
 from model.shards import Reviews
 from model.vocabulary import FIRST_WORD
 
@@ -79,7 +79,7 @@ class NextWords(nn.Module):
 
     def size(self, indices: Indices) -> float:
         """About how many words of these reviews are asked for, in both directions."""
-        lengths = np.minimum(self.reviews.lengths[indices], self.model.config.max_review_length)
+        lengths = np.minimum(self.reviews.lengths[indices], words_read(self.model))
         return max(1.0, 2 * self._asked_share * float(lengths.sum()))
 
     def judge(self) -> Judgement | None:
@@ -92,7 +92,7 @@ class NextWords(nn.Module):
     def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
         """Summed log loss of the words asked for, in both directions."""
         model, device = self.model, random.device
-        batch = batch_of(self.reviews, indices, model.config.max_review_length)
+        batch = batch_of(self.reviews, indices, words_read(model))
         tokens, lengths = batch.tokens.to(device), batch.lengths.to(device)
         there = self._ask(tokens, random)
         back = self._ask(reverse(tokens, lengths), random)

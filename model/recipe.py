@@ -6,7 +6,8 @@
    unlabelled review is positive. A second copy learns from labels and guesses alike, and guesses
    better (distillation, Hinton et al., arXiv 1503.02531).
 4. The LSTM, as pre-trained, learns from labels and the last guesses.
-5. How much each branch counts, and the temperature of their mean, are fitted on the slice.
+5. How much each branch counts, and the temperature of their mean, are fitted on the slice. Then
+   the n-grams are fitted once more, now to the slice as well.
 
 Reviews that people rewrote until the label flipped, where there are any, count for more than
 others, and so do their originals; those whose original is in the slice are held out with it.
@@ -29,7 +30,7 @@ from model.counterfactual import find_originals
 from model.examples import Examples, Indices, split_validation
 from model.judging import Branches, Floats, combine, judge_branches, log_loss, probability
 from model.lstm import LSTMConfig, SentimentLSTM
-from model.ngrams import build_table, fit_ngrams
+from model.ngrams import NgramBranch, build_table, fit_ngrams
 from model.objectives import Objective, Verdicts
 from model.pretraining import NextWords
 from model.settings import TrainingSettings
@@ -114,6 +115,8 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     epochs = run.train(Verdicts(model, examples), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
+    pairs = np.repeat(examples.rewrites, _REPEATS)
+    fit_branch(model, labelled, np.concatenate([labelled.training, labelled.validation, pairs]))
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
     history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
@@ -150,14 +153,22 @@ def with_ngrams(
     config: LSTMConfig, settings: TrainingSettings, examples: Examples
 ) -> SentimentLSTM:
     """A model whose n-gram branch is fitted and whose LSTM is new."""
-    indices, times = np.unique(examples.training, return_counts=True)
-    table = build_table(select(examples.reviews, indices), config.vocabulary_size)
-    targets = examples.targets[indices].astype(np.float64)
-    weights, bias = fit_ngrams(table, targets, times.astype(np.float64))
     torch.manual_seed(settings.seed)
-    model = SentimentLSTM(replace(config, ngram_count=len(table.keys)))
-    model.ngrams.set(table.keys, weights, bias)
+    model = SentimentLSTM(config)
+    fit_branch(model, examples, examples.training)
     return model
+
+
+def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> None:
+    """Give the model n-grams fitted to these labelled reviews; one that is met twice counts so."""
+    distinct, times = np.unique(indices, return_counts=True)
+    size = model.config.vocabulary_size
+    table = build_table(select(examples.reviews, distinct), size)
+    targets = examples.targets[distinct].astype(np.float64)
+    weights, bias = fit_ngrams(table, targets, times.astype(np.float64))
+    model.config = replace(model.config, ngram_count=len(table.keys))
+    model.ngrams = NgramBranch(len(table.keys), size)
+    model.ngrams.set(table.keys, weights, bias)
 
 
 def distil(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Examples:

@@ -25,7 +25,7 @@ from model.batches import shuffled
 from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from model.errors import StoppedError, TrainingError
 from model.examples import Indices
-from model.objectives import Judgement, Objective
+from model.objectives import Judgement, Objective, words_read
 from model.settings import TrainingSettings
 from model.threads import Map, thread_map
 from model.workers import Workers
@@ -133,8 +133,7 @@ class Trainer:
 
     def _run_epoch(self, epoch: int, each: Map) -> None:
         objective, seed = self._objective, (self.settings.seed, 1, epoch)
-        most = objective.model.config.max_review_length
-        lengths = np.minimum(objective.reviews.lengths, most)
+        lengths = np.minimum(objective.reviews.lengths, words_read(objective.model))
         batches = shuffled(lengths, objective.epoch, self._batch_size, seed)
         started = told = time.perf_counter()
         words = 0

@@ -1,8 +1,10 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from model.batches import crop, pad
 from model.errors import DataError
 from model.lstm import LSTMConfig, SentimentLSTM, drop
 from tests.model.factory import tiny_model
@@ -81,3 +83,11 @@ def test_the_default_model_is_small_enough_to_serve() -> None:
     with torch.device("meta"):
         model = SentimentLSTM(LSTMConfig(40_002))
     assert sum(parameter.numel() for parameter in model.parameters()) < 6_000_000
+
+
+def test_of_a_long_review_the_lstm_reads_what_crop_leaves() -> None:
+    model = SentimentLSTM(LSTMConfig(50, embedding_dim=4, hidden_dim=3, max_review_length=7)).eval()
+    long, short = np.arange(2, 22, dtype=np.int32), np.arange(5, 9, dtype=np.int32)
+    whole, cropped = pad([long, short]), pad([crop(long, 7), short])
+    torch.testing.assert_close(model.read(*whole), model.read(*cropped))
+    assert not torch.equal(model.read(*whole), model.read(*pad([long[:7], short])))
