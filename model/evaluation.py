@@ -141,7 +141,8 @@ def _drop(production: Mapping[str, Any] | None) -> float:
     """By how much the accuracy is below that of production; 0 where the two do not compare."""
     if production is None or not production["same_data"]:
         return 0.0
-    return max(0.0, -float(production["difference"]))
+    # rounded, or 0.93 - 0.92 would be above 0.01
+    return max(0.0, round(-float(production["difference"]), 9))
 
 
 def _calibration(judged: Judged) -> dict[str, Any]:

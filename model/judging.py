@@ -47,7 +47,8 @@ def judge_ngrams(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Fl
 
 def combine(model: SentimentLSTM, branches: Branches) -> Floats:
     """The model's logits, calibrated, from those of its branches."""
-    tensors = {name: torch.from_numpy(logits) for name, logits in branches.items()}
+    device = model.temperature.device
+    tensors = {name: torch.from_numpy(logits).to(device) for name, logits in branches.items()}
     with torch.inference_mode():
         return np.asarray(model.combine(tensors).double().cpu().numpy())
 

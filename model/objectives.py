@@ -53,19 +53,17 @@ class Objective(Protocol):
         """How good the weights are, if that is to decide which epoch's are kept."""
 
     def arrays(self) -> Sequence[NDArray[Any]]:
-        """All that is read: a checkpoint is of use to a run that reads the same."""
+        """All data that is read: a checkpoint is of use to a run that reads the same."""
 
 
 class Verdicts:
     """To say of each review what is to be said, a label or a guess."""
 
     sparse = False
+    warm_up = 0.3
 
-    def __init__(
-        self, model: SentimentLSTM, examples: Examples, name: str = "training", warm_up: float = 0.3
-    ) -> None:
-        self.name, self.warm_up = name, warm_up
-        self.model = model
+    def __init__(self, model: SentimentLSTM, examples: Examples, name: str = "training") -> None:
+        self.name, self.model = name, model
         self.reviews, self.epoch = examples.reviews, examples.training
         self.weights: Mapping[str, nn.Parameter] = {
             name: weight
@@ -87,7 +85,8 @@ class Verdicts:
 
     def arrays(self) -> Sequence[NDArray[Any]]:
         reviews = self.reviews
-        return reviews.tokens, reviews.offsets, self._examples.targets, self.epoch
+        examples = self._examples
+        return reviews.tokens, reviews.offsets, examples.targets, self.epoch, examples.validation
 
     def judge(self) -> Judgement:
         validation = self._examples.validation

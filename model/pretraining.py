@@ -24,7 +24,7 @@ from model.objectives import Judgement, words_read
 from model.shards import Reviews
 from model.vocabulary import FIRST_WORD
 
-_DRAWN = 384
+_DRAWN = 384  # about as many as half a batch asks for in one direction
 _FREQUENT = 1e-4  # share of all words from which on a word is asked for less often
 _DROPOUT = 0.1  # of words and states; there is much to learn, and little to learn by heart
 
@@ -40,7 +40,7 @@ class NextWords(nn.Module):
     """The objective of pre-training. Nothing but the model is of use afterwards."""
 
     name = "pre-training"
-    warm_up = 0.05
+    warm_up = 0.05  # short: at first there is nothing that a high rate could spoil
     sparse = True
 
     asked: Tensor
@@ -58,10 +58,10 @@ class NextWords(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
         counts = np.bincount(reviews.tokens, minlength=config.vocabulary_size).astype(np.float64)
         counts[:FIRST_WORD] = 0
-        shares = counts / counts.sum()
+        shares = counts / max(1.0, counts.sum())
         asked = np.minimum(1.0, np.sqrt(_FREQUENT / np.maximum(shares, _FREQUENT / 2)))
-        drawn = shares**0.75 / (shares**0.75).sum()
-        self._asked_share = float((shares * asked).sum())
+        drawn = shares**0.75 / max(1e-12, (shares**0.75).sum())
+        self._asked_share = float((counts * asked).sum()) / max(1, len(reviews.tokens))
         constants = {
             "asked": asked * (shares > 0),  # (V), at what share of its places
             "expected": np.log(_DRAWN * drawn + 1e-12),  # (V), log of how often it is drawn
@@ -129,4 +129,4 @@ class NextWords(nn.Module):
     def _draw(self, random: torch.Generator) -> Tensor:
         """Words (K) to tell the right one from, the more frequent ones more often."""
         places = torch.rand(_DRAWN, generator=random, device=random.device)
-        return torch.searchsorted(self.below, places).clamp_(max=len(self.below) - 1)
+        return torch.searchsorted(self.below, places, right=True).clamp_(max=len(self.below) - 1)

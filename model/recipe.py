@@ -1,18 +1,19 @@
 """The recipe: how the reviews that are given make a model.
 
 1. The n-gram branch is fitted to the labelled reviews but for the slice held out.
-2. The LSTMs learn to foretell words, from all reviews (`pretraining`).
+2. The LSTMs learn to foretell words, from labelled and unlabelled reviews (`pretraining`).
 3. A copy of the LSTM reads the labels once. Together with the n-grams it guesses how likely each
    unlabelled review is positive. A second copy learns from labels and guesses alike, and guesses
    better (distillation, Hinton et al., arXiv 1503.02531).
 4. The LSTM, as pre-trained, learns from labels and the last guesses.
-5. How much each branch counts, and the temperature of their mean, are fitted on the slice. Then
-   the n-grams are fitted once more, now to the slice as well.
+5. How much each branch counts, and the temperature of their mean, are fitted on the slice, as they
+   are before each guessing. Then the n-grams are fitted once more, now to the slice as well; what
+   the history says of the slice is from before that.
 
 Reviews that people rewrote until the label flipped, where there are any, count for more than
 others, and so do their originals; those whose original is in the slice are held out with it.
 
-What is long, 2 to 4, has checkpoints; the rest takes seconds and is the same each time.
+What is long, the training in 2 to 4, has checkpoints; the rest is done again each time.
 """
 
 import copy
@@ -39,7 +40,7 @@ from model.training import Say, Trainer
 from model.workers import Workers
 
 _SHARES = np.linspace(0.0, 1.0, 101)
-_SMALLER = 4  # batches of pre-training: what it learns depends on how many steps it takes
+_SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
 _ROUNDS = 2  # of guessing
 _REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
 

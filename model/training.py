@@ -12,6 +12,7 @@ import json
 import math
 import statistics
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,10 +35,10 @@ Say = Callable[[str], None]
 
 _HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
 _MIN_BATCH = 8
-_MIN_STEPS = 200  # an epoch, where there are few reviews
+_MIN_STEPS = 200  # of an epoch, where there are few reviews: fewer taught too little in trials
 _POINTS = 20  # of an epoch's curve
 _INTERVAL_S = 60.0  # between two checkpoints, and two lines, of an epoch
-_SPARSE_FACTOR = 4.0
+_SPARSE_FACTOR = 4.0  # by trial: of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
 
 
@@ -80,7 +81,7 @@ class Trainer:
         self._objective = objective
         self._workers = workers
         self._checkpoints = checkpoints
-        self._say: Say = say if workers.leads else lambda line: None
+        self._say = say
         self._stop_asked = stop_asked
         self._weights = dict(objective.weights)
         self._optimizers = _optimizers(objective)
@@ -88,6 +89,7 @@ class Trainer:
         self._step = 0
         self._saved_step = -1
         self._progress = Progress()
+        self._phase = zlib.crc32(objective.name.encode())  # lest phases draw the same at random
         self._run = _run_digest(objective, settings)
         few = max(_MIN_BATCH, len(objective.epoch) // _MIN_STEPS)
         self._batch_size = min(settings.batch_size, few)
@@ -109,13 +111,17 @@ class Trainer:
         self._resume()
         settings = self.settings
         model = self._objective.model
-        model.reduced_precision = _is_reduced(settings.precision)
         model.embedding.sparse = self._objective.sparse
-        with thread_map(_HALVES) as each:
-            while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
-                self._run_epoch(self._step // self._steps_per_epoch, each)
-                self._save()
-        model.reduced_precision = model.embedding.sparse = False
+        try:
+            with thread_map(_HALVES) as each:
+                while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
+                    model.reduced_precision = _is_reduced(settings.precision)
+                    self._run_epoch(self._step // self._steps_per_epoch, each)
+                    self._save()
+        finally:
+            model.reduced_precision = model.embedding.sparse = False
+            for weight in self._weights.values():
+                weight.grad = None
         self._set_weights(self._best)
 
     @torch.no_grad()
@@ -132,23 +138,23 @@ class Trainer:
         return stale and bool(self.history)
 
     def _run_epoch(self, epoch: int, each: Map) -> None:
-        objective, seed = self._objective, (self.settings.seed, 1, epoch)
+        objective, seed = self._objective, (self.settings.seed, self._phase, epoch)
         lengths = np.minimum(objective.reviews.lengths, words_read(objective.model))
         batches = shuffled(lengths, objective.epoch, self._batch_size, seed)
         started = told = time.perf_counter()
         words = 0
-        for done, indices in enumerate(batches):
-            if done < self._step - epoch * self._steps_per_epoch:
-                continue  # before the checkpoint
+        done_before = self._step - epoch * self._steps_per_epoch
+        for done, indices in enumerate(batches[done_before:], done_before + 1):
             if self._stop_wanted():
                 self._save()
                 raise StoppedError(f"asked to stop; checkpoint kept at step {self._step}")
             self._progress.losses.append(self._take_step(indices, each))
             words += int(lengths[indices].sum())
-            if time.perf_counter() - told > _INTERVAL_S:
+            # the last step's checkpoint is that of the epoch, once it has been judged
+            if time.perf_counter() - told > _INTERVAL_S and done < len(batches):
                 self._save()
                 told = time.perf_counter()
-                self._tell(epoch, done + 1, words / (told - started))
+                self._tell(epoch, done, words / (told - started))
         self._close_epoch(epoch, words, time.perf_counter() - started)
 
     def _tell(self, epoch: int, done: int, speed: float) -> None:
@@ -231,7 +237,7 @@ class Trainer:
     def _gradients(self, part: tuple[int, Indices]) -> tuple[float, tuple[Tensor, ...]]:
         """Summed loss of one part of a batch, and its gradients; runs in a thread."""
         number, indices = part
-        seed = _mix(self.settings.seed, self._step, number)
+        seed = _mix(self.settings.seed, self._phase, self._step, number)
         random = torch.Generator(self._workers.device).manual_seed(seed)
         loss = self._objective.loss(indices, random)
         gradients = torch.autograd.grad(loss, list(self._weights.values()))
@@ -239,6 +245,7 @@ class Trainer:
 
     def _judge(self) -> Judgement | None:
         """As the process that leads finds it."""
+        self._objective.model.reduced_precision = False  # as it is deployed
         judgement = self._objective.judge()
         if judgement is None:
             return None
@@ -278,9 +285,12 @@ class Trainer:
     def _save(self) -> None:
         if self._checkpoints is None or self._saved_step == self._step or not self._workers.leads:
             return
-        tensors: dict[str, Tensor] = {f"model.{name}": w for name, w in self._weights.items()}
-        tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        for number, (optimizer, _) in enumerate(self._optimizers):
+        tensors: dict[str, Tensor] = {f"best.{name}": value for name, value in self._best.items()}
+        # of a finished phase the rest is of no use
+        going_on = self._step < self.settings.epochs * self._steps_per_epoch
+        weights = self._weights if going_on else {}
+        tensors |= {f"model.{name}": weight for name, weight in weights.items()}
+        for number, (optimizer, _) in enumerate(self._optimizers if going_on else ()):
             for index, state in optimizer.state_dict()["state"].items():
                 for name, value in state.items():
                     tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
@@ -309,11 +319,12 @@ class Trainer:
                 state[name] = value.item() if whole else value
             else:
                 states[kind][name] = value
-        self._set_weights(states["model"])
         self._best = states["best"]
+        self._set_weights(states["model"] or self._best)
         for (optimizer, _), moment in zip(self._optimizers, moments, strict=True):
             groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": moment, "param_groups": groups})
+            if moment:
+                optimizer.load_state_dict({"state": moment, "param_groups": groups})
         self._step = checkpoint.step
         self._progress = Progress(**checkpoint.progress)
 
@@ -321,8 +332,8 @@ class Trainer:
 def _optimizers(objective: Objective) -> list[tuple[torch.optim.Optimizer, float]]:
     """Each with the factor of its learning rate.
 
-    Sparse, only the vectors of words that a batch has are looked at. They have no momentum between
-    times, which the factor makes up for.
+    Sparse, only the vectors of words that a batch has are looked at. Between times they do not
+    move, which the factor makes up for.
     """
     weights = list(objective.weights.values())
     if not objective.sparse:
@@ -358,9 +369,10 @@ def _mix(*numbers: int) -> int:
 
 
 def _run_digest(objective: Objective, settings: TrainingSettings) -> str:
-    """What a checkpoint must agree in: settings, shapes and data."""
+    """What a checkpoint must agree in: settings, the weights that it started from, and data."""
     said = [objective.name, asdict(objective.model.config), asdict(settings)]
     digest = hashlib.sha256(json.dumps(said).encode())
-    for array in objective.arrays():
+    weights = [weight.detach().cpu().numpy() for weight in objective.weights.values()]
+    for array in (*weights, *objective.arrays()):
         digest.update(array.tobytes())
     return digest.hexdigest()

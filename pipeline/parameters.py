@@ -139,7 +139,10 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         Parameter("EmbeddingDim", 128, "numbers that stand for a word", least=1, most=4096),
         Parameter("HiddenDim", 128, "state of the LSTM in each direction", least=1, most=4096),
         Parameter(
-            "PretrainingEpochs", 2, "passes over all reviews without their labels before", least=0
+            "PretrainingEpochs",
+            2,
+            "passes over labelled and unlabelled reviews to foretell words",
+            least=0,
         ),
         Parameter("Epochs", 1, "passes over the training reviews", least=1),
         Parameter("BatchSize", 64, "reviews in one step of training", least=1),

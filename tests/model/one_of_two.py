@@ -51,6 +51,24 @@ def trained(
     return model.state_dict()
 
 
+def sum_of_rows(workers: Workers) -> torch.Tensor:
+    """The sum of sparse gradients of which each process has another row."""
+    model = SentimentLSTM(CONFIG)
+    objective = next_words(model, examples())
+    model.embedding.sparse = True
+    vectors = model.embedding.weight
+    gradients = []
+    for weight in objective.weights.values():
+        gradient = torch.zeros_like(weight)
+        if weight is vectors:
+            gradient[2 + workers.rank] = 1.0
+            gradient = gradient.to_sparse(1)
+        gradients.append(gradient)
+    sums = Trainer(objective, SETTINGS, workers=workers)._sum(gradients)
+    (found,) = (one for one in sums if one.is_sparse)
+    return found.to_dense()
+
+
 def next_words(model: SentimentLSTM, examples: Examples) -> Objective:
     return NextWords(model, examples.reviews)
 
@@ -63,6 +81,7 @@ def main(folder: Path) -> None:
         found |= {"more": more, "copy": found["copy"] * (5 + workers.rank)}
         workers.copy([found["copy"]])
         found |= trained(workers)
+        found["rows"] = sum_of_rows(workers)
         pretrained = trained(workers, kind=next_words)
         found |= {f"pretrained.{name}": weight for name, weight in pretrained.items()}
         try:

@@ -83,8 +83,14 @@ def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
     assert {"model.embedding.weight", "projections.0.weight", "bias"} <= set(names)
 
 
-def test_the_gradient_of_halves_adds_up_to_about_that_of_the_whole() -> None:
+def test_padding_is_never_drawn() -> None:
     words = objective()
-    size = words.size(np.arange(100))
-    parts = [words.size(np.arange(half, 100, 2)) for half in (0, 1)]
-    assert sum(parts) == pytest.approx(size)
+    assert int(torch.searchsorted(words.below, torch.zeros(1), right=True)) == 2
+
+
+def test_reviews_without_a_known_word_teach_nothing_and_break_nothing() -> None:
+    unknown = Reviews(np.ones(4, np.int32), np.array([0, 4]), np.array([-1], np.int8))
+    words = objective(unknown)
+    loss = words.loss(np.array([0]), torch.Generator().manual_seed(1))
+    assert loss.item() == 0.0
+    assert torch.isfinite(words.below).all() and torch.isfinite(words.expected).all()

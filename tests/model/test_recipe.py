@@ -1,10 +1,15 @@
+import itertools
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from model.errors import StoppedError
 from model.examples import Examples
-from model.judging import judge, judge_branches, judge_ngrams, probability
+from model.judging import judge, judge_branches
 from model.lstm import LSTMConfig
 from model.recipe import Corpus, Run, distil, plan, train, with_ngrams
 from model.settings import TrainingSettings
@@ -42,16 +47,67 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert all((one[name] == same[name]).all() for name in one)
 
 
-def test_unlabelled_reviews_are_learned_as_the_ngrams_guess_them() -> None:
+def test_the_parts_of_training_read_what_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, int, bytes]] = []
+
+    def seen(self: Run, objective: Any, phase: str, **changes: Any) -> list[dict[str, Any]]:
+        start = objective.model.embedding.weight.detach().numpy().tobytes()
+        read.append((phase, len(objective.epoch), start))
+        return train_phase(self, objective, phase, **changes)
+
+    train_phase = Run.train
+    monkeypatch.setattr(Run, "train", seen)
+    train(CONFIG, Corpus(encoded(60), unlabelled(), NONE), RUN)
+    assert [one[:2] for one in read] == [
+        ("words", 60 + 40),
+        ("guesses-1", 54),
+        ("guesses-2", 54 + 40),
+        ("verdicts", 54 + 40),
+    ]
+    starts = [one[2] for one in read]
+    assert starts[0] != starts[1]
+    assert starts[1] == starts[2] == starts[3]
+
+
+def test_training_goes_on_from_any_step_of_any_part(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=1)
+    corpus = Corpus(encoded(16), unlabelled(10), NONE)
+    whole, _ = train(CONFIG, corpus, replace(RUN, settings=settings))
+    for step in itertools.count():
+        left = iter([False] * step)
+        folder = tmp_path / str(step)
+        stopping = Run(settings, folder, RUN.say, lambda left=left: next(left, True))  # type: ignore[misc]
+        try:
+            train(CONFIG, corpus, stopping)
+        except StoppedError:
+            model, _ = train(CONFIG, corpus, replace(stopping, stop_asked=lambda: False))
+            for name, weight in whole.state_dict().items():
+                torch.testing.assert_close(model.state_dict()[name], weight, rtol=0, atol=0)
+        else:
+            break
+    assert step > 8
+
+
+def test_a_guesser_of_other_unlabelled_reviews_is_not_used(tmp_path: Path) -> None:
+    lines: list[str] = []
+    for seed in (3, 4):
+        other = replace(encoded(40, seed=seed), labels=np.full(40, -1, np.int8))
+        lines.clear()
+        train(CONFIG, Corpus(encoded(60), other, NONE), Run(SETTINGS, tmp_path, lines.append))
+    assert not [line for line in lines if line.startswith("going on")]
+
+
+def test_unlabelled_reviews_are_learned_as_the_branches_guess_them() -> None:
     labelled = plan(Corpus(encoded(200), unlabelled(), NONE), SETTINGS, len(vocabulary()))
     model = with_ngrams(CONFIG, SETTINGS, labelled)
+    torch.nn.init.normal_(model.output.weight)
     examples = distil(model, labelled, unlabelled())
     assert len(examples.training) == 180 + 40
     assert not set(examples.training) & set(examples.validation)
     guesses = examples.targets[200:]
-    said = probability(judge_ngrams(model, unlabelled(), np.arange(40)))
+    said = judge(model, unlabelled(), np.arange(40))
     assert ((guesses > 0) & (guesses < 1)).all()
-    assert (np.argsort(guesses) == np.argsort(said)).all()
+    np.testing.assert_allclose(guesses, said, rtol=1e-5)
 
 
 def test_reviews_of_the_slice_are_not_in_the_ngrams() -> None:

@@ -134,6 +134,10 @@ def test_a_long_epoch_tells_how_far_it_is_and_keeps_what_it_has(
     assert "training, epoch 1/2, step 2/" in lines[-2]
     assert same_weights(trained(tmp_path, say=lines.append), trained())
     assert "going on from the checkpoint at step 3" in lines
+    again = Run(tmp_path)
+    again.train()
+    assert same_weights(again.model, trained())
+    assert len(again.history) == 2
 
 
 def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,11 @@ def test_two_processes_train_the_model_of_one(found: Found) -> None:
         np.testing.assert_allclose(found[0][name], weight.numpy(), atol=2e-5)
 
 
+def test_rows_that_only_one_has_are_summed_too(found: Found) -> None:
+    for one in found:
+        assert one["rows"].sum(axis=1).nonzero()[0].tolist() == [2, 3]
+
+
 def test_both_pre_train_the_same_model(found: Found) -> None:
     """Each asks for words of its own reviews; a sparse gradient is summed as any other."""
     for name in filter(lambda name: name.startswith("pretrained."), found[0]):
