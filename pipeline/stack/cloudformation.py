@@ -118,13 +118,16 @@ class Stack:
         )
 
     def resources(self) -> list[tuple[str, str]]:
-        """Type and physical name of everything that the stack holds."""
+        """Type and physical name of everything that the stack holds.
+
+        What it failed to make is not its own: under that name may lie somebody else's.
+        """
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
         return [
             (one["ResourceType"], one.get("PhysicalResourceId", ""))
             for page in pages
             for one in page["StackResourceSummaries"]
-            if one["ResourceStatus"] != "DELETE_COMPLETE"
+            if one["ResourceStatus"] not in ("DELETE_COMPLETE", "CREATE_FAILED")
         ]
 
     def prepare(self, request: Request) -> list[Change] | None:

@@ -120,7 +120,10 @@ def destroy(options: Namespace, settings: Settings) -> int:
     remover = Remover(target, stack, sys.stderr)
     removal = remover.plan()
     if removal is None:
-        print(f"there is no stack {stack.name}; nothing to remove", file=sys.stderr)
+        print(
+            f"there is no stack {stack.name} and nothing of its name; nothing to remove",
+            file=sys.stderr,
+        )
         return 0
     if options.dry_run or options.json:
         _print_json([_item(item) for item in removal.items])
@@ -132,7 +135,7 @@ def destroy(options: Namespace, settings: Settings) -> int:
     if not options.yes and not _agrees(removal):
         print("nothing is removed", file=sys.stderr)
         return 1
-    remover.remove(removal)
+    remover.remove()
     print(f"stack {stack.name} and all that was made in its name are gone", file=sys.stderr)
     return 0
 

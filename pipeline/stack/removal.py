@@ -21,6 +21,7 @@ from pipeline.target import Target
 
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 MAX_WAIT_S = 1800.0
+IN_FLIGHT = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 MISSING = ("could not find", "does not exist", "no scalable target found")
 GONE = (
     "ResourceNotFound",
@@ -45,11 +46,10 @@ class Removal:
 
     stack: str
     items: tuple[Item, ...]
-    buckets: tuple[str, ...]
 
 
 def sagemaker(operation: str, **parameters: str) -> Request:
-    """A request to SageMaker that removes something."""
+    """A request to SageMaker."""
     return Request("sagemaker", operation, parameters)
 
 
@@ -91,40 +91,60 @@ class Remover:
         self._sleep = sleep
 
     def plan(self) -> Removal | None:
-        """What goes; None where there is no stack. Changes nothing."""
-        if self._stack.wait_until_idle() is None:
-            return None
-        held = self._stack.resources()
-        buckets = tuple(name for kind, name in held if kind == "AWS::S3::Bucket" and name)
+        """What goes; None where there is nothing. Changes nothing.
+
+        Without a stack, too, something may be left: what was made while the stack went.
+        """
+        held = self._held()
         items = (
             *self._function(held),
             *self._served(),
             *self._registered(),
-            *(Item("objects in bucket", bucket, None) for bucket in buckets),
+            *(Item("objects in bucket", bucket, None) for bucket in _buckets(held)),
             *(Item(kind, name, None) for kind, name in held),
         )
-        return Removal(self._stack.name, items, buckets)
+        return Removal(self._stack.name, items) if items else None
 
-    def remove(self, removal: Removal) -> None:
-        """Remove all of it; may be repeated after an interruption."""
-        for item in removal.items:
-            if item.request is None:
-                continue
-            print(f"deleting {item.kind} {item.name}", file=self._talk, flush=True)
-            self._send(item.request)
-            if item.kind == "endpoint":
-                self._wait_until_gone(item.name)
-        for bucket in removal.buckets:
+    def remove(self) -> None:
+        """Remove all of it; may be repeated after an interruption.
+
+        Lists anew once the deploy function is still: an approval may have come since `plan`.
+        """
+        held = self._held()
+        for item in self._function(held):
+            self._delete(item)
+            self._wait_for_calls(item.name)
+        for item in (*self._served(), *self._registered()):
+            self._delete(item)
+        for bucket in _buckets(held):
             self._empty(bucket)
-        state = self._stack.look()
-        if state is not None:
+        if self._stack.look() is not None:
             print(f"deleting the stack {self._stack.name}", file=self._talk, flush=True)
             self._stack.delete()
+
+    def _held(self) -> list[tuple[str, str]]:
+        return [] if self._stack.wait_until_idle() is None else self._stack.resources()
+
+    def _delete(self, item: Item) -> None:
+        if item.kind == "endpoint":
+            self._wait_until_settled(item.name)
+        print(f"deleting {item.kind} {item.name}", file=self._talk, flush=True)
+        if item.request is not None:
+            self._send(item.request)
+        if item.kind == "endpoint":
+            self._wait_until_gone(item.name)
 
     def _function(self, held: list[tuple[str, str]]) -> Iterator[Item]:
         function = self._target.account.deploy_function
         if ("AWS::Lambda::Function", function) in held:
             yield Item("calls of", function, stop_deploying(function))
+
+    def _wait_for_calls(self, function: str) -> None:
+        """Stopping lets no call begin; one that has begun may go on for the function's timeout."""
+        client = self._target.client("lambda")
+        timeout_s = client.get_function_configuration(FunctionName=function)["Timeout"]
+        print(f"waiting {timeout_s} s for calls under way", file=self._talk, flush=True)
+        self._sleep(timeout_s)
 
     def _served(self) -> Iterator[Item]:
         """The endpoint, and the models and configs that the deploy function made for it."""
@@ -173,16 +193,31 @@ class Remover:
                 raise
 
     def _refuse_while_running(self, pipeline: str) -> None:
-        executions = self._target.client("sagemaker").list_pipeline_executions(
-            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
-        )
-        for one in executions["PipelineExecutionSummaries"]:
-            if one["PipelineExecutionStatus"] in ("Executing", "Stopping"):
-                execution = one["PipelineExecutionArn"].rpartition("/")[2]
-                raise StackError(
-                    f"execution {execution} is {one['PipelineExecutionStatus']}: wait for its end, "
-                    "or stop it, and destroy then"
-                )
+        pages = self._target.client("sagemaker").get_paginator("list_pipeline_executions")
+        for page in pages.paginate(PipelineName=pipeline):
+            for one in page["PipelineExecutionSummaries"]:
+                if one["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+                    execution = one["PipelineExecutionArn"].rpartition("/")[2]
+                    raise StackError(
+                        f"execution {execution} is {one['PipelineExecutionStatus']}: wait for its "
+                        "end, or stop it, and destroy then"
+                    )
+
+    def _wait_until_settled(self, endpoint: str) -> None:
+        """SageMaker deletes no endpoint that it is changing.
+
+        https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpoint.html
+        """
+        deadline = time.monotonic() + MAX_WAIT_S
+        while (status := self._status(endpoint)) in IN_FLIGHT:
+            if time.monotonic() > deadline:
+                raise StackError(f"endpoint {endpoint} is {status} after half an hour")
+            self._sleep(self._target.poll_s)
+
+    def _status(self, endpoint: str) -> str | None:
+        request = sagemaker("DescribeEndpoint", EndpointName=endpoint)
+        answer = self._send(request)
+        return answer["EndpointStatus"] if answer else None
 
     def _wait_until_gone(self, endpoint: str) -> None:
         deadline = time.monotonic() + MAX_WAIT_S
@@ -224,6 +259,10 @@ class Remover:
             ):
                 return None
             raise
+
+
+def _buckets(held: list[tuple[str, str]]) -> list[str]:
+    return [name for kind, name in held if kind == "AWS::S3::Bucket" and name]
 
 
 def _names(client: Any, listing: str, member: str, key: str, contained: str) -> list[str]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from pipeline.errors import StackError
 from pipeline.settings import Settings
@@ -131,12 +132,11 @@ def test_an_engineer_may_ask_for_all_that_deploying_and_removing_ask_for(cloud: 
     deployment = cloud.deployment()
     deployment.deploy()
     register_and_serve(cloud)
+    write_objects(cloud)
     cloud.asked.clear()
     cloud.deployment(LogRetentionDays="7").deploy()
     remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
-    removal = remover.plan()
-    assert removal is not None
-    remover.remove(removal)
+    remover.remove()
     assert {"application-autoscaling:DeregisterScalableTarget"} <= cloud.asked
     policy = engineer(cloud.target.account)
     allowed = [action for one in policy["Statement"] for action in listed(one["Action"])]
@@ -217,6 +217,9 @@ def register_and_serve(cloud: Cloud) -> None:
     sagemaker.create_pipeline(
         PipelineName=NAME, PipelineDefinition="{}", RoleArn=role, ClientRequestToken="0" * 32
     )
+
+
+def write_objects(cloud: Cloud) -> None:
     s3 = cloud.target.client("s3")
     for number in range(3):  # three versions of one object, and a marker that it was deleted
         s3.put_object(Bucket=OUTPUTS["ArtifactBucket"], Key="runs/1/x", Body=bytes([number]))
@@ -227,6 +230,7 @@ def test_destroying_leaves_nothing_and_takes_nothing_of_others(cloud: Cloud) -> 
     deployment = cloud.deployment()
     deployment.deploy()
     register_and_serve(cloud)
+    write_objects(cloud)
     cloud.target.client("s3").create_bucket(Bucket="somebody-elses")
     remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
     removal = remover.plan()
@@ -241,7 +245,7 @@ def test_destroying_leaves_nothing_and_takes_nothing_of_others(cloud: Cloud) -> 
         "pipeline",
         "version",
     ]
-    remover.remove(removal)
+    remover.remove()
 
     client = cloud.target.client
     assert deployment.stack.look() is None
@@ -267,8 +271,88 @@ def test_destroying_twice_is_destroying_once(cloud: Cloud) -> None:
     deployment = cloud.deployment()
     deployment.deploy()
     remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=lambda _: None)
+    remover.remove()
+    remover.remove()
+    assert remover.plan() is None
+
+
+def test_what_is_made_after_the_list_was_shown_goes_too(cloud: Cloud) -> None:
+    deployment = cloud.deployment()
+    deployment.deploy()
+    timeouts = []
+
+    def approve(seconds: float) -> None:
+        """A call that had begun before the function was stopped ends while it is waited for."""
+        if seconds:
+            timeouts.append(seconds)
+            register_and_serve(cloud)
+
+    remover = Remover(cloud.target, deployment.stack, cloud.talk, sleep=approve)
+    assert remover.plan() is not None
+    remover.remove()
+    assert timeouts == [120]
+    sagemaker = cloud.target.client("sagemaker")
+    assert sagemaker.list_endpoints()["Endpoints"] == []
+    assert sagemaker.list_endpoint_configs()["EndpointConfigs"] == []
+    assert sagemaker.list_pipelines()["PipelineSummaries"] == []
+
+
+def test_what_outlived_the_stack_is_found_and_removed_without_it(cloud: Cloud) -> None:
+    register_and_serve(cloud)
+    stack = cloud.deployment().stack
+    remover = Remover(cloud.target, stack, cloud.talk, sleep=lambda _: None)
     removal = remover.plan()
     assert removal is not None
-    remover.remove(removal)
-    remover.remove(removal)
-    assert remover.plan() is None
+    assert {"endpoint", "model", "pipeline"} <= {item.kind for item in removal.items}
+    remover.remove()
+    assert cloud.target.client("sagemaker").list_endpoints()["Endpoints"] == []
+
+
+def test_a_bucket_that_the_stack_could_not_make_is_left_as_it_is(cloud: Cloud) -> None:
+    def failed(parsed: dict[str, Any], **_: Any) -> None:
+        for one in parsed["StackResourceSummaries"]:
+            if one["LogicalResourceId"] == "WebsiteBucket":
+                one.update(PhysicalResourceId="somebody-elses", ResourceStatus="CREATE_FAILED")
+
+    deployment = cloud.deployment()
+    deployment.deploy()
+    cloud.target.client("cloudformation").meta.events.register(
+        "after-call.cloudformation.ListStackResources", failed
+    )
+    removal = Remover(cloud.target, deployment.stack, cloud.talk).plan()
+    assert removal is not None
+    emptied = [item.name for item in removal.items if item.kind == "objects in bucket"]
+    assert emptied == [OUTPUTS["ArtifactBucket"]]
+
+
+def test_an_endpoint_that_is_being_changed_is_waited_for(cloud: Cloud) -> None:
+    def told(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["EndpointStatus"] = statuses.pop(0)
+
+    def delete(**_: Any) -> None:
+        left_at_deletion.append(len(statuses))
+
+    statuses, left_at_deletion = ["Updating", "RollingBack", "InService"], list[int]()
+    events = cloud.target.client("sagemaker").meta.events
+    events.register("after-call.sagemaker.DescribeEndpoint", told)
+    events.register("before-call.sagemaker.DeleteEndpoint", delete)
+    register_and_serve(cloud)
+    Remover(cloud.target, cloud.deployment().stack, cloud.talk, sleep=lambda _: None).remove()
+    assert left_at_deletion == [0]
+
+
+def test_nothing_is_removed_while_an_execution_runs_on_whatever_page(cloud: Cloud) -> None:
+    def executions(model: Any, params: dict[str, Any], **_: Any) -> tuple[AWSResponse, Any]:
+        second = "NextToken" in json.loads(params["body"])
+        status = "Executing" if second else "Succeeded"
+        one = {"PipelineExecutionArn": "arn/x", "PipelineExecutionStatus": status}
+        more = {} if second else {"NextToken": "2"}
+        answer = AWSResponse("https://sagemaker", 200, {}, None)
+        return answer, {"PipelineExecutionSummaries": [one], **more}
+
+    register_and_serve(cloud)
+    cloud.target.client("sagemaker").meta.events.register(
+        "before-call.sagemaker.ListPipelineExecutions", executions
+    )
+    with pytest.raises(StackError, match="execution x is Executing"):
+        Remover(cloud.target, cloud.deployment().stack, cloud.talk).plan()
