@@ -32,6 +32,7 @@ ACCESS_LOGS = (
     "PutResourcePolicy",
     "DescribeResourcePolicies",
 )
+SUBSCRIPTION = ("GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe")
 
 
 def reviewer(account: Account) -> dict[str, Any]:
@@ -88,7 +89,8 @@ def engineer(account: Account) -> dict[str, Any]:
     """Deploy and remove the stack, run the pipeline, read its logs.
 
     CloudFormation acts with the engineer's own rights, so the services of the template are in it,
-    bounded to what bears the project's name where a service knows names.
+    bounded to what bears the project's name where a service knows names. Who may write the stack's
+    roles and hand them to a function is an administrator of the account in effect: docs/aws.md.
     """
     name, region, number = account.name, account.region, account.account_id
     here = f"{region}:{number}"
@@ -103,6 +105,9 @@ def engineer(account: Account) -> dict[str, Any]:
         _services("Rules", ["events"], f"events:{here}:rule/{name}-*"),
         _services("Queue", ["sqs"], f"sqs:{here}:{name}-*"),
         _services("Topic", ["sns"], f"sns:{here}:{name}-*"),
+        # AWS knows a subscription by no name of ours:
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
+        _whole("Subscription", [f"sns:{operation}" for operation in SUBSCRIPTION]),
         _services(
             "Alarms",
             ["cloudwatch"],

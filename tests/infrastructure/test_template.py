@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -76,6 +77,23 @@ def test_the_deploy_function_may_do_what_scaling_asks_its_caller_for() -> None:
         "cloudwatch:DescribeAlarms",
         "cloudwatch:DeleteAlarms",
     }
+
+
+def test_sagemaker_may_look_at_the_alarms_that_roll_an_endpoint_back() -> None:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    (looking,) = [
+        one
+        for one in role_statements("ExecutionRole")
+        if "cloudwatch:DescribeAlarms" in listed(one["Action"])
+    ]
+    pattern = looking["Resource"]["Fn::Sub"].rpartition(":alarm:")[2]
+    names = [
+        one["AlarmName"]["Fn::Sub"]
+        for name, one in resources("AWS::CloudWatch::Alarm").items()
+        if name.startswith("Endpoint")
+    ]
+    assert len(names) == 2
+    assert all(fnmatchcase(name, pattern) for name in names)
 
 
 def test_a_run_may_write_its_results_and_nothing_that_is_run() -> None:

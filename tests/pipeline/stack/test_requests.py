@@ -162,6 +162,10 @@ def test_an_engineer_may_make_what_the_services_ask_more_than_one_right_for() ->
         "cloudfront:TagResource",
         "cloudfront:UntagResource",
         "cloudfront:ListTagsForResource",
+        # CloudFormation reads, changes and ends a subscription, which has no name of ours
+        "sns:GetSubscriptionAttributes",
+        "sns:SetSubscriptionAttributes",
+        "sns:Unsubscribe",
     }
     policy = policies.engineer(Settings(target="aws").account("123456789012"))
     everywhere = [one["Action"] for one in policy["Statement"] if one["Resource"] == "*"]
