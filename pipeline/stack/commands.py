@@ -266,16 +266,18 @@ def _item(item: Any) -> dict[str, Any]:
 def _costs(parameters: Mapping[str, str]) -> dict[str, Any]:
     from pipeline.stack import costs as known
 
-    month, million = known.monthly(parameters), known.per_million(parameters)
+    bills = {
+        "month_unused": known.monthly(parameters),
+        "month_scaled_out": known.scaled_out(parameters),
+        "million_predictions": known.per_million(parameters),
+    }
     table = known.price_table()
     return {
         "as_of": table["as_of"],
         "region": table["region"],
         "source": table["source"],
-        "month_unused": [asdict(line) for line in month],
-        "month_unused_usd": round(known.total(month), 2),
-        "million_predictions": [asdict(line) for line in million],
-        "million_predictions_usd": round(known.total(million), 2),
+        **{name: [asdict(line) for line in lines] for name, lines in bills.items()},
+        **{f"{name}_usd": _rounded(known.total(lines)) for name, lines in bills.items()},
     }
 
 
@@ -284,6 +286,8 @@ def _print_costs(parameters: Mapping[str, str]) -> None:
 
     table = known.price_table()
     _print_bill("a month in which nobody uses it", known.monthly(parameters))
+    if more := known.scaled_out(parameters):
+        _print_bill("on top, all machines at work", more)
     _print_bill("a million predictions", known.per_million(parameters))
     print(f"USD, prices of {table['region']} as of {table['as_of']} (pipeline/stack/prices.json)")
 
@@ -291,9 +295,17 @@ def _print_costs(parameters: Mapping[str, str]) -> None:
 def _print_bill(heading: str, lines: Sequence[Line]) -> None:
     from pipeline.stack.costs import total
 
-    print(f"{heading:<34} {total(list(lines)):>8.2f}")
+    print(f"{heading:<34} {_amount(total(list(lines))):>8}")
     for line in lines:
-        print(f"  {line.what:<32} {line.usd:>8.2f}  {line.how}")
+        print(f"  {line.what:<32} {_amount(line.usd):>8}  {line.how}")
+
+
+def _amount(usd: float | None) -> str:
+    return "unknown" if usd is None else f"{usd:.2f}"
+
+
+def _rounded(usd: float | None) -> float | None:
+    return None if usd is None else round(usd, 2)
 
 
 def _print_json(value: Any) -> None:

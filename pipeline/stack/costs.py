@@ -19,15 +19,18 @@ PREDICT_S, MODEL_S = 0.06, 0.05
 REQUEST_GB = 4e-6  # 2 kB in, 2 kB out
 IMAGE_GB, ARTIFACTS_GB = 0.9, 0.5
 ALWAYS_ON_ALARMS, MACHINE_ALARMS = 5, 2
+# the template's defaults, and the one machine that a shadow gets (deploy_model.rollout)
+MACHINES = {"InstanceType": "ml.m5.large", "InstanceCount": "2", "MaxInstanceCount": "4"}
+SHADOW_MACHINES = 1
 TRACED_SHARE = 0.05  # X-Ray's own default
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a bill: what for, and how much in USD."""
+    """One line of a bill: what for, and how much in USD; None where that is not known."""
 
     what: str
-    usd: float
+    usd: float | None
     how: str
 
 
@@ -53,8 +56,18 @@ def monthly(parameters: Mapping[str, str]) -> list[Line]:
     if int(parameters.get("WafRequestsPer5Minutes", "0")):
         lines.append(Line("firewall", _usd("waf_acl_month") + _usd("waf_rule_month"), "1 rule"))
     if parameters.get("EndpointMode") == "RealTime":
-        lines.append(_machines(parameters))
+        lines.append(_machines("endpoint", int(_value(parameters, "InstanceCount")), parameters))
+        if parameters.get("ShadowVersion"):
+            lines.append(_machines("shadow", SHADOW_MACHINES, parameters))
     return lines
+
+
+def scaled_out(parameters: Mapping[str, str]) -> list[Line]:
+    """What a month costs on top in which autoscaling runs as many machines as it may."""
+    least, most = (int(_value(parameters, name)) for name in ("InstanceCount", "MaxInstanceCount"))
+    if parameters.get("EndpointMode") != "RealTime" or most <= least:
+        return []
+    return [_machines("endpoint", most - least, parameters)]
 
 
 def per_million(parameters: Mapping[str, str]) -> list[Line]:
@@ -72,14 +85,18 @@ def per_million(parameters: Mapping[str, str]) -> list[Line]:
     ]
     if parameters.get("EndpointMode", "Serverless") == "Serverless":
         lines.append(_serverless(parameters))
+    elif share := int(parameters.get("DataCapturePercent", "0")):
+        kept = share / 100 * 1e6 * REQUEST_GB * _usd("s3_gb_month")
+        lines.append(Line("captured requests", kept, f"{share} % of them, 4 kB, 30 days in S3"))
     if int(parameters.get("WafRequestsPer5Minutes", "0")):
         lines.append(Line("firewall", _usd("waf_million_requests"), "requests"))
     return lines
 
 
-def total(lines: list[Line]) -> float:
-    """USD of all lines."""
-    return sum(line.usd for line in lines)
+def total(lines: list[Line]) -> float | None:
+    """USD of all lines; None where one of them is not known."""
+    known = [line.usd for line in lines if line.usd is not None]
+    return sum(known) if len(known) == len(lines) else None
 
 
 def _alarms(parameters: Mapping[str, str]) -> Line:
@@ -91,14 +108,17 @@ def _alarms(parameters: Mapping[str, str]) -> Line:
     return Line("alarms", paid * price["usd"], f"{number}, of 10 that are always free")
 
 
-def _machines(parameters: Mapping[str, str]) -> Line:
-    kind, number = parameters.get("InstanceType", "ml.m5.large"), parameters.get("InstanceCount")
-    count = int(number or "2")
+def _machines(what: str, count: int, parameters: Mapping[str, str]) -> Line:
+    kind = _value(parameters, "InstanceType")
     hourly = price_table()["prices"]["sagemaker_hour"]["usd"]
     if kind not in hourly:
-        return Line("endpoint", float("nan"), f"{count} {kind}: not in the price table")
+        return Line(what, None, f"{count} {kind}: not in the price table")
     how = f"{count} {kind}, {HOURS_A_MONTH} h, {hourly[kind]} USD an hour"
-    return Line("endpoint", count * HOURS_A_MONTH * hourly[kind], how)
+    return Line(what, count * HOURS_A_MONTH * hourly[kind], how)
+
+
+def _value(parameters: Mapping[str, str], name: str) -> str:
+    return parameters.get(name) or MACHINES[name]
 
 
 def _serverless(parameters: Mapping[str, str]) -> Line:

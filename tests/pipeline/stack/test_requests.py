@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import cache
@@ -12,7 +13,7 @@ from botocore.validate import ParamValidator
 
 from pipeline.packages import function_package, image_source, image_tag
 from pipeline.settings import ROOT, Account, Settings
-from pipeline.stack import costs, policies, removal, requests
+from pipeline.stack import commands, costs, policies, removal, requests
 from pipeline.stack.deployment import wish
 from pipeline.stack.requests import Request
 
@@ -88,7 +89,9 @@ def test_the_page_is_published_after_what_it_asks_for() -> None:
 
 
 def test_the_default_costs_next_to_nothing_while_nobody_uses_it() -> None:
-    assert costs.total(costs.monthly({})) < 0.25
+    usd = costs.total(costs.monthly({}))
+    assert usd is not None
+    assert usd < 0.25
 
 
 def test_machines_cost_by_the_hour() -> None:
@@ -97,10 +100,43 @@ def test_machines_cost_by_the_hour() -> None:
     assert endpoint.usd == pytest.approx(2 * 730 * 0.115)
 
 
-def test_each_option_that_costs_is_on_the_bill() -> None:
-    plain = costs.total(costs.monthly({}))
-    assert costs.total(costs.monthly({"EncryptWithKmsKey": "true"})) == pytest.approx(plain + 1)
-    assert costs.total(costs.monthly({"WafRequestsPer5Minutes": "500"})) == pytest.approx(plain + 6)
+@pytest.mark.parametrize(
+    ("option", "more"),
+    [
+        ({"EncryptWithKmsKey": "true"}, 1),
+        ({"WafRequestsPer5Minutes": "500"}, 6),
+        ({"ShadowVersion": "3"}, 730 * 0.115),
+    ],
+)
+def test_each_option_that_costs_is_on_the_bill(option: dict[str, str], more: float) -> None:
+    machines = {"EndpointMode": "RealTime"}
+    plain = costs.total(costs.monthly(machines))
+    assert plain is not None
+    assert costs.total(costs.monthly({**machines, **option})) == pytest.approx(plain + more)
+
+
+def test_machines_that_autoscaling_may_add_are_on_a_bill_of_their_own() -> None:
+    assert costs.scaled_out({}) == []
+    (more,) = costs.scaled_out({"EndpointMode": "RealTime", "MaxInstanceCount": "5"})
+    assert more.usd == pytest.approx(3 * 730 * 0.115)
+
+
+def test_what_is_captured_costs_by_its_share() -> None:
+    bill = costs.per_million({"EndpointMode": "RealTime", "DataCapturePercent": "50"})
+    (captured,) = [line for line in bill if line.what == "captured requests"]
+    assert captured.usd == pytest.approx(0.5 * 4 * 0.023)  # of 4 GB
+
+
+def test_a_machine_without_a_known_price_costs_something_unknown_and_not_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    unknown = ["EndpointMode=RealTime", "InstanceType=ml.x9.large"]
+    commands.costs(Namespace(parameter=unknown, json=True), Settings())
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert document["month_unused_usd"] is None
+    assert document["million_predictions_usd"] > 0
+    commands.costs(Namespace(parameter=unknown, json=False), Settings())
+    assert "unknown  2 ml.x9.large: not in the price table" in capsys.readouterr().out
 
 
 def test_the_prices_say_as_of_when_and_from_where() -> None:
