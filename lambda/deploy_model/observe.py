@@ -32,8 +32,15 @@ def observe(clients: Clients, settings: Settings) -> Observed:
     packages = _packages(sagemaker, settings)
     models = _models(sagemaker, settings)
     configs = _configs(sagemaker, settings)
-    missing = _missing_alarms(clients, settings) if settings.on_machines else ()
-    return Observed(packages, _endpoint(clients, settings), models, configs, missing)
+    alarms = _alarms(clients, settings) if settings.on_machines else {}
+    return Observed(
+        packages,
+        _endpoint(clients, settings),
+        models,
+        configs,
+        missing_alarms=tuple(name for name, state in alarms.items() if state is None),
+        ringing_alarms=tuple(name for name, state in alarms.items() if state == "ALARM"),
+    )
 
 
 def describe_endpoint(sagemaker: SageMakerClient, settings: Settings) -> Mapping[str, Any] | None:
@@ -106,14 +113,15 @@ def _scaling(clients: Clients, settings: Settings) -> Scaling | None:
     return Scaling(target["MinCapacity"], target["MaxCapacity"], int(wanted[0]) if wanted else 0)
 
 
-def _missing_alarms(clients: Clients, settings: Settings) -> tuple[str, ...]:
+def _alarms(clients: Clients, settings: Settings) -> dict[str, str | None]:
+    """The state of each alarm that guards a roll-out; None for one that does not exist."""
     answer = clients("cloudwatch").describe_alarms(AlarmNames=list(settings.rollback_alarm_names))
-    found = {
-        alarm["AlarmName"]
+    states = {
+        alarm["AlarmName"]: alarm["StateValue"]
         for kind in ("MetricAlarms", "CompositeAlarms")
         for alarm in answer.get(kind, [])
     }
-    return tuple(name for name in settings.rollback_alarm_names if name not in found)
+    return {name: states.get(name) for name in settings.rollback_alarm_names}
 
 
 def _packages(sagemaker: SageMakerClient, settings: Settings) -> tuple[ModelPackage, ...]:

@@ -96,9 +96,22 @@ class Observed:
     configs: tuple[Named, ...]
     missing_alarms: tuple[str, ...] = ()
     """Alarms that are to guard a roll-out and do not exist."""
+    ringing_alarms: tuple[str, ...] = ()
+    """Those that are in ALARM by what serves now."""
 
     def package(self, arn: str | None) -> ModelPackage | None:
         return next((package for package in self.packages if package.arn == arn), None)
+
+    def is_worth_going_back(self) -> bool:
+        """Whether a roll-out may end with what serves now.
+
+        The alarms watch the endpoint, not a version: one that rings already would roll back every
+        version, the one that mends it too, and a version that is rejected may yet set one off.
+        https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+        """
+        served = self.package(self.endpoint.served_package_arn) if self.endpoint else None
+        is_rejected = served is not None and served.approval_status != APPROVED
+        return not is_rejected and not self.ringing_alarms
 
     def desired(self) -> ModelPackage | None:
         """The one pinned last, else approved last, among the packages that are approved now."""

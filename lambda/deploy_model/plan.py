@@ -190,7 +190,7 @@ def _update(settings: Settings, observed: Observed, endpoint: Endpoint, rollout:
             *_untried(observed, endpoint, rollout),
             *_missing(observed, rollout),
             *stop,
-            rollout.update_endpoint(endpoint),
+            rollout.update_endpoint(endpoint, is_guarded=observed.is_worth_going_back()),
         ),
         rollout,
         # an attempt that was refused is none: the endpoint may change meanwhile, by scaling

@@ -99,14 +99,17 @@ class Rollout:
             },
         )
 
-    def update_endpoint(self, endpoint: Endpoint) -> Request:
-        """An update; one away from serverless cannot be rolled back, so nothing guards it."""
+    def update_endpoint(self, endpoint: Endpoint, is_guarded: bool = True) -> Request:
+        """An update; one away from serverless cannot be rolled back, so nothing guards it.
+
+        Unguarded is also the way out of a version that must not go on serving.
+        """
         parameters: dict[str, Any] = {
             "EndpointName": self.settings.endpoint_name,
             "EndpointConfigName": self.config_name,
         }
         if self.settings.on_machines and endpoint.on_machines:
-            parameters["DeploymentConfig"] = deployment(self.settings)
+            parameters["DeploymentConfig"] = deployment(self.settings, is_guarded)
             # as many machines as the traffic has asked for, not the fewest:
             # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
             # what else is kept with a shadow or captured requests, no page says

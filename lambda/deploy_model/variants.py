@@ -72,24 +72,31 @@ def data_capture(settings: Settings) -> dict[str, Any] | None:
     return capture
 
 
-def deployment(settings: Settings) -> dict[str, Any]:
+def deployment(settings: Settings, is_guarded: bool) -> dict[str, Any]:
     """Blue/green: some of the traffic first, and back at once where an alarm goes off.
 
+    Unguarded, all of it goes over once the new machines are healthy, and no alarm brings it back.
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
     """
+    if not is_guarded:
+        at_once = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+        return {"BlueGreenUpdatePolicy": _blue_green(at_once)}
+    alarms = [{"AlarmName": name} for name in settings.rollback_alarm_names]
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": BAKE_S}
     if settings.instance_count > 1:  # of one machine there is no part
         size = {"Type": "CAPACITY_PERCENT", "Value": CANARY_PERCENT}
         routing = {"Type": "CANARY", "CanarySize": size, "WaitIntervalInSeconds": BAKE_S}
     return {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": TERMINATION_WAIT_S,
-            "MaximumExecutionTimeoutInSeconds": MAX_UPDATE_S,
-        },
-        "AutoRollbackConfiguration": {
-            "Alarms": [{"AlarmName": name} for name in settings.rollback_alarm_names]
-        },
+        "BlueGreenUpdatePolicy": _blue_green(routing),
+        "AutoRollbackConfiguration": {"Alarms": alarms},
+    }
+
+
+def _blue_green(routing: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "TrafficRoutingConfiguration": routing,
+        "TerminationWaitInSeconds": TERMINATION_WAIT_S,
+        "MaximumExecutionTimeoutInSeconds": MAX_UPDATE_S,
     }
 
 

@@ -68,12 +68,14 @@ def requests(settings: Settings) -> list[Request]:
     """Every request that a plan can hold."""
     shadow = a_package(2) if settings.shadow_version else None
     rollout = Rollout(settings, a_package(1), "before", shadow)
+    on_machines = Endpoint("InService", "before", NOON, instance_type="ml.m5.large")
     return [
         *rollout.create_models(),
         rollout.create_endpoint_config(),
         rollout.create_endpoint(),
         rollout.update_endpoint(Endpoint("InService", "before", NOON)),
-        rollout.update_endpoint(Endpoint("InService", "before", NOON, instance_type="ml.m5.large")),
+        rollout.update_endpoint(on_machines),
+        rollout.update_endpoint(on_machines, is_guarded=False),
         delete_endpoint(settings),
         record(settings, rollout.config_name, {"outcome": "served"}),
         note(a_package(1), {"noted_at": NOON.isoformat()}),
@@ -294,21 +296,23 @@ def test_a_shadow_gets_a_copy_of_the_traffic_and_goes_with_its_setting(world: Wo
 
 
 @pytest.mark.parametrize(
-    "why",
+    ("sets_off", "why"),
     [
-        "did not pass the ping health check",
-        "alarm sentiment-endpoint-5xx tripped",
-        "alarm sentiment-endpoint-latency tripped",
+        ("", "did not pass the ping health check"),
+        (ALARMS[0], "alarm sentiment-endpoint-5xx tripped"),
+        (ALARMS[1], "alarm sentiment-endpoint-latency tripped"),
     ],
     ids=["never healthy", "5xx", "slow"],
 )
 def test_a_bad_version_is_rolled_back_told_noted_and_not_tried_again(
-    world: World, why: str
+    world: World, sets_off: str, why: str
 ) -> None:
-    world.why = why
     told = replace(MACHINES, alarm_topic_arn=TOPIC)
     good = serve(world, told)
-    world.bad.add(good + 1)
+    if sets_off:
+        world.sets_off[good + 1] = sets_off
+    else:
+        world.bad.add(good + 1)
     bad = serve(world, told)
     assert world.served() == good
     assert len(world.messages) == 1
@@ -318,10 +322,37 @@ def test_a_bad_version_is_rolled_back_told_noted_and_not_tried_again(
         assert wake(world, told)["status"] == "failed"
     assert (world.sent, len(world.messages)) == ([], 1)
     world.bad.clear()
+    world.sets_off.clear()
     world.review(bad, "Approved")
     wake(world, told)
     world.settle()
     assert world.served() == bad
+
+
+def test_a_rejected_version_goes_though_its_alarm_rings(world: World) -> None:
+    good, bad = serve(world), serve(world)
+    world.sets_off[bad] = ALARMS[0]
+    world.review(bad, "Rejected")
+    wake(world)
+    world.settle()
+    assert wake(world)["status"] == "in_service"
+    assert world.served() == good
+
+
+def test_a_rejected_version_goes_though_its_alarm_begins_to_ring_meanwhile(world: World) -> None:
+    good, bad = serve(world), serve(world)
+    world.review(bad, "Rejected")
+    wake(world)
+    world.sets_off[bad] = ALARMS[0]
+    world.settle()
+    assert world.served() == good
+
+
+def test_a_version_that_mends_an_alarm_is_not_rolled_back_by_it(world: World) -> None:
+    world.sets_off[serve(world)] = ALARMS[1]
+    mended = serve(world)
+    assert world.served() == mended
+    assert world.ringing() == set()
 
 
 def test_what_is_captured_lies_in_the_bucket_under_the_key() -> None:

@@ -81,6 +81,8 @@ class Endpoint:
     config: str
     modified_at: datetime
     wanted: str
+    guards: tuple[str, ...] = ()
+    """Alarms that roll back the update under way."""
     failure_reason: str = ""
 
 
@@ -98,7 +100,9 @@ class World:
     messages: list[str] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
     why: str = "did not pass the ping health check"
-    """What SageMaker says of a version that is rolled back."""
+    """What SageMaker says of a version that never becomes healthy."""
+    sets_off: dict[int, str] = field(default_factory=dict)
+    """Version → the alarm that rings while it has traffic."""
     bad_machines: set[str] = field(default_factory=set)
     """Instance types on which nothing becomes healthy."""
     lacking: set[str] = field(default_factory=set)
@@ -144,10 +148,12 @@ class World:
         elif endpoint.status in ("Creating", "Updating"):
             machines = self.variant(endpoint.wanted).get("InstanceType")
             bad = self.version_of(endpoint.wanted) in self.bad or machines in self.bad_machines
-            healthy = not bad
+            ringing = self.ringing() & set(endpoint.guards)
+            healthy = not bad and not ringing
             if healthy:
                 endpoint.config = endpoint.wanted
-            endpoint.failure_reason = "" if healthy else self.why
+            tripped = f"alarm {', '.join(sorted(ringing))} tripped"
+            endpoint.failure_reason = self.why if bad else tripped if ringing else ""
             failed = endpoint.status == "Creating" and not healthy
             endpoint.status = "Failed" if failed else "InService"
             endpoint.modified_at = self.tick()
@@ -159,6 +165,16 @@ class World:
         if self.endpoint is None or self.endpoint.status in (*BROKEN, "Creating", "Deleting"):
             return None
         return self.version_of(self.endpoint.config)
+
+    def ringing(self) -> set[str]:
+        """Alarms set off by what has traffic: what serves, and what an update shifts it to."""
+        if self.endpoint is None:
+            return set()
+        configs = {self.endpoint.config}
+        if self.endpoint.status == "Updating":
+            configs.add(self.endpoint.wanted)
+        versions = {self.version_of(config) for config in configs}
+        return {alarm for version, alarm in self.sets_off.items() if version in versions}
 
     def variant(self, config: str) -> Answer:
         variant: Answer = self.configs[config]["ProductionVariants"][0]
@@ -349,6 +365,8 @@ class World:
         self.updates += 1
         self.endpoint.status = "Updating"
         self.endpoint.wanted = EndpointConfigName
+        guards = (DeploymentConfig or {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])
+        self.endpoint.guards = tuple(alarm["AlarmName"] for alarm in guards)
         self.endpoint.modified_at = self.tick()
         return {"EndpointArn": f"{ARN}:endpoint/{EndpointName}"}
 
@@ -387,7 +405,14 @@ class World:
     # alarms, scaling, messages
 
     def _DescribeAlarms(self, AlarmNames: list[str]) -> Answer:
-        return {"MetricAlarms": [{"AlarmName": n} for n in AlarmNames if n in self.alarms]}
+        ringing = self.ringing()
+        return {
+            "MetricAlarms": [
+                {"AlarmName": name, "StateValue": "ALARM" if name in ringing else "OK"}
+                for name in AlarmNames
+                if name in self.alarms
+            ]
+        }
 
     def _RegisterScalableTarget(self, MinCapacity: int, MaxCapacity: int, **_: Any) -> Answer:
         policy = (self.scaling or {}).get("policy")
