@@ -152,7 +152,7 @@ class Endpoint:
         package = self._sagemaker.describe_model_package(ModelPackageName=model_package_arn)
         metadata = package.get("CustomerMetadataProperties", {})
         changed = package.get("LastModifiedTime") or package["CreationTime"]
-        return metadata.get(notes.PINNED_AT, ""), notes.approved_at(metadata, changed)
+        return notes.pinned_at(metadata, changed), notes.approved_at(metadata, changed)
 
     def _package_of(self, config_name: str) -> str:
         config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)

@@ -42,6 +42,14 @@ def failure(metadata: Mapping[str, str], changed: datetime) -> str | None:
     return None
 
 
+def pinned_at(metadata: Mapping[str, str], changed: datetime) -> str:
+    """When it was pinned, as ISO 8601; empty where it is not, or was decided on since."""
+    pinned = metadata.get(PINNED_AT, "")
+    if pinned and datetime.fromisoformat(pinned) + SLACK >= approved_at(metadata, changed):
+        return pinned
+    return ""
+
+
 def touch(metadata: Mapping[str, str], changed: datetime, now: datetime) -> dict[str, str]:
     """The properties that let a change of properties pass for what it is: no decision."""
     approved = approved_at(metadata, changed)

@@ -49,7 +49,7 @@ class Version:
     @property
     def pinned_at(self) -> str:
         """When it was pinned, as ISO 8601; empty for one that is not."""
-        return self.metadata.get(notes.PINNED_AT, "")
+        return notes.pinned_at(self.metadata, self.changed)
 
     @property
     def state(self) -> str:

@@ -2,7 +2,7 @@
 
 The registry keeps one time of change, not the time of approval, and every note changes it. So a
 note says when it was made and which approval it found: a package changed since then has been
-decided on anew, and what was noted about its failure is void.
+decided on anew, and what was noted about its failure is void, as is a pin.
 """
 
 from __future__ import annotations
@@ -39,16 +39,22 @@ class Notes:
 
 def read(properties: Mapping[str, str], changed_at: datetime) -> Notes:
     """Notes on a package that was changed last at `changed_at`."""
-    pinned_at = properties.get(PINNED_AT, "")
     noted, approved = properties.get(NOTED_AT), properties.get(APPROVED_AT)
     if not noted or not approved or changed_at > datetime.fromisoformat(noted) + SLACK:
-        return Notes(changed_at, pinned_at=pinned_at)
+        return Notes(changed_at, pinned_at=_pinned_at(properties, changed_at))
+    approved_at = datetime.fromisoformat(approved)
     return Notes(
-        approved_at=datetime.fromisoformat(approved),
+        approved_at=approved_at,
         failed_model=properties.get(FAILED_MODEL),
         failed_reason=properties.get(FAILED_REASON, ""),
-        pinned_at=pinned_at,
+        pinned_at=_pinned_at(properties, approved_at),
     )
+
+
+def _pinned_at(properties: Mapping[str, str], approved_at: datetime) -> str:
+    """When it was pinned; a decision made since, in Studio say, has taken the pin away."""
+    pinned = properties.get(PINNED_AT, "")
+    return pinned if pinned and datetime.fromisoformat(pinned) + SLACK >= approved_at else ""
 
 
 def failure(model: str, reason: str, approved_at: datetime, now: datetime) -> dict[str, str]:

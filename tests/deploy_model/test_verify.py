@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from deploy_model.app import Outcome
+from deploy_model.lease import Lease
 from deploy_model.settings import Settings
 
 from tests.deploy_model.artifacts import FILES, archive, packed
@@ -90,10 +92,6 @@ def test_what_was_served_is_recorded_once(world: World, call: Call) -> None:
 def test_a_lease_that_another_holds_defers_the_change_until_it_runs_out(
     world: World, call: Call, settings: Settings
 ) -> None:
-    from datetime import timedelta
-
-    from deploy_model.lease import Lease
-
     world.register("Approved")
     assert Lease(world.client("s3"), settings).take(world.clock)
     call()
@@ -105,8 +103,20 @@ def test_a_lease_that_another_holds_defers_the_change_until_it_runs_out(
 
 def test_a_pinned_version_is_served_whatever_is_approved_after_it(world: World, call: Call) -> None:
     pinned = world.register("Approved")
-    world.packages[pinned].notes["pinned_at"] = "2026-03-01T12:00:00+00:00"
+    world.packages[pinned].notes["pinned_at"] = world.clock.isoformat()
     world.register("Approved")
     call()
     world.settle()
     assert world.served() == pinned
+
+
+def test_a_pin_is_void_once_the_version_was_decided_on_anew(world: World, call: Call) -> None:
+    pinned = world.register("Approved")
+    world.packages[pinned].notes["pinned_at"] = world.clock.isoformat()
+    for status in ("Rejected", "Approved"):  # in Studio, which leaves what is noted alone
+        world.review(pinned, status)
+    world.clock += timedelta(minutes=1)
+    newer = world.register("Approved")
+    call()
+    world.settle()
+    assert world.served() == newer

@@ -169,7 +169,7 @@ def test_waiting_ends_when_a_version_approved_later_is_served_instead(stubbed: S
 
 def test_waiting_ends_when_a_pinned_version_is_served_instead(stubbed: Stubbed) -> None:
     stubbed.serves(1)
-    stubbed.compares(1, 2, later=False, pinned_at="2026-01-01T00:00:00+00:00")
+    stubbed.compares(1, 2, later=False, pinned_at=NOW.isoformat())
     assert Endpoint(stubbed.target).wait_for(f"{ARN}/2", 5).version == 1
 
 
