@@ -7,9 +7,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
+from predict_api.body import VERSION
 from predict_api.errors import (
     ApiError,
     EndpointFailed,
@@ -114,19 +117,49 @@ class Endpoint:
         # boto3 takes longer to import than the rest of a cold start together
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            answer = self._client().invoke_endpoint(
+        client = self._client()  # made outside the time allowed: that is for the endpoint
+
+        def exchange() -> bytes:
+            answer = client.invoke_endpoint(
                 EndpointName=self._settings.endpoint_name,
                 ContentType="application/json",
                 Accept="application/json",
                 Body=json.dumps(question).encode(),
             )
-            content = answer["Body"].read()
+            content: bytes = answer["Body"].read()
+            return content
+
+        try:
+            content = _within(self._settings.attempt_s, exchange)
+        except TimeoutError as error:
+            raise _too_slow() from error
         except ClientError as error:
             raise _refusal(error) from error
         except BotoCoreError as error:
             raise _no_answer(error) from error
         return _read(content, reviews)
+
+
+def _within(time_s: float, exchange: Callable[[], bytes]) -> bytes:
+    """The outcome of the exchange, or TimeoutError once the time is up.
+
+    A socket's timeout starts anew with each byte, so an answer that trickles in never meets it.
+    The thread that is left behind ends with its connection, and keeps no process from ending.
+    """
+    outcome: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(exchange())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return outcome.result(time_s)
+
+
+def _too_slow() -> ApiError:
+    return EndpointTimeout("the model took too long; it may be waking up")
 
 
 def _refusal(error: Any) -> ApiError:
@@ -144,7 +177,7 @@ def _no_answer(error: Any) -> ApiError:
     from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-        return EndpointTimeout("the model took too long; it may be waking up")
+        return _too_slow()
     logger.warning("endpoint_failed", error=type(error).__name__)
     return EndpointFailed("the model could not be reached")
 
@@ -159,7 +192,10 @@ def _read(content: bytes, reviews: Sequence[str]) -> Predictions:
         version = answer["model_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _nonsense() from error
-    if len(items) != len(reviews) or not isinstance(version, str):
+    # it becomes a header
+    if not isinstance(version, str) or not VERSION.fullmatch(version):
+        raise _nonsense()
+    if len(items) != len(reviews):
         raise _nonsense()
     if not all(map(_is_sound, items, reviews)):
         raise _nonsense()
@@ -189,7 +225,10 @@ def _is_sound(item: Prediction, review: str) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, float | int) and math.isfinite(value)
+    try:
+        return isinstance(value, float | int) and math.isfinite(value)
+    except OverflowError:  # a whole number greater than any float
+        return False
 
 
 def _nonsense() -> ApiError:

@@ -62,10 +62,14 @@ class Settings:
             )
 
     @property
+    def attempt_s(self) -> float:
+        """How long one attempt may take, from its first byte to its last."""
+        return self.connect_timeout_s + self.read_timeout_s
+
+    @property
     def slowest_answer_s(self) -> float:
         """How long a caller waits when every attempt runs into its timeout."""
-        attempts = self.max_attempts * (self.connect_timeout_s + self.read_timeout_s)
-        return attempts + (self.max_attempts - 1) * self.backoff_s
+        return self.max_attempts * self.attempt_s + (self.max_attempts - 1) * self.backoff_s
 
     @property
     def max_batch_body_bytes(self) -> int:

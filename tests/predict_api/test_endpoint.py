@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -12,8 +15,11 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
 )
+from predict_api.endpoint import Endpoint
+from predict_api.errors import EndpointTimeout
+from predict_api.settings import Settings
 
-from tests.predict_api.endpoint_in_memory import EndpointInMemory
+from tests.predict_api.endpoint_in_memory import SESSION, EndpointInMemory
 
 Ask = Callable[..., dict[str, Any]]
 URL = "https://runtime.sagemaker.us-east-1.amazonaws.com"
@@ -77,6 +83,47 @@ def test_attempts_come_to_an_end(ask: Ask, model: EndpointInMemory) -> None:
     assert model.calls == 2
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(params=["head", "body"])
+def trickle(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where an endpoint is whose answer, from its head or its body on, comes a byte at a time."""
+    stop = Event()
+    start, piece = (HEAD + b"X: ", b"x") if request.param == "head" else (HEAD, b" ")
+    if request.param == "body":
+        start += b"Content-Length: 1000\r\n\r\n"
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(start)
+            for _ in range(60):
+                if stop.wait(0.05):
+                    return
+                connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        stop.set()
+        thread.join(10)
+
+
+def test_an_answer_that_trickles_in_has_no_more_time_than_any_other(trickle: str) -> None:
+    client = SESSION.client(
+        "sagemaker-runtime",
+        region_name="us-east-1",
+        endpoint_url=trickle,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    settings = Settings("sentiment", connect_timeout_s=0.25, read_timeout_s=0.25, max_attempts=1)
+    with pytest.raises(EndpointTimeout):
+        Endpoint(settings, lambda: client).predict(["good"])
+
+
 def a_prediction(**changes: Any) -> dict[str, Any]:
     return {"label": "positive", "probability": 0.9, "token_count": 3} | changes
 
@@ -91,6 +138,8 @@ def a_prediction(**changes: Any) -> dict[str, Any]:
         b"[" * 100_000,
         json.dumps({"predictions": [a_prediction()]}).encode(),
         json.dumps({"predictions": [a_prediction()], "model_version": 3}).encode(),
+        json.dumps({"predictions": [a_prediction()], "model_version": "3\r\nX: y"}).encode(),
+        json.dumps({"predictions": [a_prediction()], "model_version": "\u00e9"}).encode(),
         json.dumps({"predictions": [], "model_version": "3"}).encode(),
         json.dumps({"predictions": [a_prediction()] * 2, "model_version": "3"}).encode(),
         *(
@@ -99,6 +148,7 @@ def a_prediction(**changes: Any) -> dict[str, Any]:
                 {"probability": 1.1},
                 {"probability": -0.1},
                 {"probability": float("nan")},
+                {"probability": 10**400},
                 {"probability": "0.9"},
                 {"probability": None},
                 {"label": "neutral"},
@@ -109,6 +159,7 @@ def a_prediction(**changes: Any) -> dict[str, Any]:
                 {"words": [{"text": "A", "start": "0", "end": 1, "weight": 1.0}]},
                 {"words": [{"text": "other", "start": 0, "end": 1, "weight": 1.0}]},
                 {"words": [{"text": "A", "start": 0, "end": 1, "weight": float("inf")}]},
+                {"words": [{"text": "A", "start": 0, "end": 1, "weight": 10**400}]},
                 {"words": [{"text": "A", "start": 0, "end": 1, "weight": 1.0, "more": 1}]},
             )
         ),
