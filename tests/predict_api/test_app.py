@@ -3,8 +3,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -448,20 +450,25 @@ def test_a_thousand_requests_leave_no_review_in_the_log(
     monkeypatch.setenv("POWERTOOLS_DEBUG", "1")
     bodies = [
         json.dumps({"review": f"a good {CANARY}"}),
+        json.dumps({"review": f"a good {CANARY}", "explain": True}),
+        json.dumps({"reviews": [f"a good {CANARY}", CANARY]}),
         json.dumps({"review": CANARY, CANARY: 1}),
         json.dumps({CANARY: "good"}),
         f'{{"review": "{CANARY}',
         f'{{"review": "{CANARY} \\ud800"}}',
         CANARY * 3000,
     ]
-    failures = [None, ("ModelError", f"could not read {CANARY}"), CANARY.encode()]
-    for number in range(1000):
-        failure = failures[number % len(failures)]
-        model.failures = [failure] if failure else []
-        name = ("predict_json", "predict_text", "predict_batch", "feedback")[number % 4]
-        ask(name, body=bodies[number % len(bodies)], path=f"/{name.replace('_', '/')}")
-        ask(name, body=bodies[number % len(bodies)])
-    assert len(lines.getvalue().splitlines()) >= 2000
+    names = ("predict_json", "predict_text", "predict_batch", "feedback")
+    failures = (None, ("ModelError", f"could not read {CANARY}"), CANARY.encode())
+    met: Counter[object] = Counter()
+    for _, name, body, failure in product(range(6), names, bodies, failures):
+        calls = model.calls
+        for path in ({}, {"path": f"/{name.replace('_', '/')}"}):
+            model.failures = [failure] if failure else []
+            ask(name, body=body, **path)
+        met[failure] += model.calls - calls
+    assert all(met[failure] >= 30 for failure in failures)
+    assert len(lines.getvalue().splitlines()) >= 1000
     captured = capfd.readouterr()
     for written in (lines.getvalue(), caplog.text, captured.out, captured.err):
         assert CANARY not in written
