@@ -8,7 +8,8 @@ no model package group: those are made through their own APIs, which moto has.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -22,6 +23,7 @@ from pipeline.packages import image_tag
 from pipeline.settings import ROOT, Settings
 from pipeline.stack.deployment import Deployment, wish
 from pipeline.target import Target, open_target
+from tests.infrastructure.template import template
 
 NAME = "sentiment-dev"
 DIGEST = f"sha256:{'a' * 64}"
@@ -42,6 +44,22 @@ OUTPUTS = {
     "ImageRepository": f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{NAME}-inference",
     "ImageBuild": f"{NAME}-inference",
     "Url": "https://d111111abcdef8.cloudfront.net",
+}
+HERE = "us-east-1:123456789012"
+# parameter of a request → ARN of what it names
+ARNS: dict[str, Callable[[Any], str]] = {
+    "StackName": lambda name: f"arn:aws:cloudformation:{HERE}:stack/{name}/0",
+    "Bucket": lambda name: f"arn:aws:s3:::{name}",
+    "FunctionName": lambda name: f"arn:aws:lambda:{HERE}:function:{name}",
+    "repositoryName": lambda name: f"arn:aws:ecr:{HERE}:repository/{name}",
+    "projectName": lambda name: f"arn:aws:codebuild:{HERE}:project/{name}",
+    "ids": lambda ids: f"arn:aws:codebuild:{HERE}:project/{ids[0].partition(':')[0]}",
+    "EndpointName": lambda name: f"arn:aws:sagemaker:{HERE}:endpoint/{name}",
+    "EndpointConfigName": lambda name: f"arn:aws:sagemaker:{HERE}:endpoint-config/{name}",
+    "ModelName": lambda name: f"arn:aws:sagemaker:{HERE}:model/{name}",
+    "PipelineName": lambda name: f"arn:aws:sagemaker:{HERE}:pipeline/{name}",
+    "ModelPackageGroupName": lambda name: f"arn:aws:sagemaker:{HERE}:model-package-group/{name}",
+    "ModelPackageName": lambda arn: str(arn),
 }
 
 
@@ -74,10 +92,12 @@ class Cloud:
         target.client("sagemaker").meta.events.register(
             "before-call.sagemaker.DeleteModelPackage", self._delete_version
         )
-        self.asked: set[str] = set()
+        self.asked: set[tuple[str, str]] = set()
+        """Each action, and the ARN it was asked for; "*" where it names nothing."""
         for service in SERVICES:
-            note = partial(self._note, service)
-            target.client(service).meta.events.register("before-call", note)
+            events = target.client(service).meta.events
+            events.register("before-call", self._note)
+            events.register("provide-client-params", partial(self._ask, service))
 
     def deployment(self, **parameters: str) -> Deployment:
         wanted = wish(ROOT, NAME, "dev", "abc123", parameters)
@@ -90,9 +110,12 @@ class Cloud:
         self.sent.clear()
         return found
 
-    def _note(self, service: str, model: Any, **_: Any) -> None:
+    def _note(self, model: Any, **_: Any) -> None:
         self.sent.append(model.name)
-        self.asked.add(f"{service}:{model.name}")
+
+    def _ask(self, service: str, params: dict[str, Any], model: Any, **_: Any) -> None:
+        named = [arn(params[name]) for name, arn in ARNS.items() if params.get(name)]
+        self.asked |= {(f"{service}:{model.name}", arn) for arn in named or ["*"]}
 
     def _make_distribution(self) -> str:
         made = self.target.client("cloudfront").create_distribution(
@@ -121,6 +144,7 @@ class Cloud:
 
     def _add_outputs(self, parsed: dict[str, Any], **_: Any) -> None:
         outputs = {**OUTPUTS, "DistributionId": self.distribution}
+        assert {*outputs, "ImageUri"} <= {*template()["Outputs"]}, "an output the template lacks"
         for stack in parsed.get("Stacks", []):
             image = [p for p in stack.get("Parameters", []) if p["ParameterKey"] == "ImageUri"]
             outputs["ImageUri"] = (image[0].get("ParameterValue") if image else "") or "none"
@@ -136,7 +160,7 @@ class Cloud:
     def _empty_repository(self, **_: Any) -> None:
         """EmptyOnDelete of the template, which moto does not know."""
         ecr, name = self.target.client("ecr"), f"{NAME}-inference"
-        if ecr.describe_repositories()["repositories"]:
+        with suppress(ecr.exceptions.RepositoryNotFoundException):
             images = ecr.list_images(repositoryName=name)["imageIds"]
             ecr.batch_delete_image(repositoryName=name, imageIds=images)
 
