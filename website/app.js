@@ -91,9 +91,13 @@ async function post(path, body) {
   }
 }
 
+function isVerdict({ label, probability, model_version: version }) {
+  return ["positive", "negative"].includes(label) && probability >= 0 && probability <= 1 && Boolean(version);
+}
+
 async function ask(text) {
   const { response, answer } = await post("predict", { review: text, explain: true });
-  if (response.ok && answer.probability >= 0 && answer.probability <= 1) return answer;
+  if (response.ok && isVerdict(answer)) return answer;
   const retryAfterS = Number(response.headers.get("Retry-After")) || SHORTEST_RETRY_S;
   if (response.status === 400) throw new Refused("unreadable");
   if (response.status === 422) throw new Refused("wordless");
@@ -132,10 +136,7 @@ function setReading(now) {
   page.submit.setAttribute("aria-disabled", String(now));
   page.submitText.textContent = now ? "Reading" : "Read it";
   page.form.classList.toggle("reading", now);
-  if (now) {
-    say("reading", "Reading …", "");
-    page.version.textContent = "";
-  }
+  if (now) say("reading", "Reading …", "");
 }
 
 // Everything that the verdict's box can say goes through here.
@@ -143,6 +144,7 @@ function say(state, phrase, detail) {
   page.verdict.dataset.state = state;
   page.phrase.textContent = phrase;
   page.detail.textContent = detail;
+  page.version.textContent = "";
   page.again.hidden = state !== "error";
   page.meant.textContent = "";
   page.words.hidden = true;

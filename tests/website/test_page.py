@@ -206,6 +206,7 @@ def test_what_was_written_and_not_read_is_never_lost(visit: Go) -> None:
     earlier.last.click()
     assert box.input_value() == "A draft of one's own"
     assert visitor.text("phrase") == "Not read yet"
+    assert visitor.text("version") == ""
     assert [text.split("\n")[0] for text in earlier.all_inner_texts()] == [
         "Torn, but leans positive, 50 %",
         "Not read yet",
@@ -327,6 +328,17 @@ def test_an_answer_that_stops_midway_ends_in_words(visit: Go) -> None:
     visitor.read("A good film")
     visitor.wait_for("error")
     assert visitor.text("phrase") == "That took too long"
+
+
+@pytest.mark.parametrize("left_out", ["label", "probability", "model_version"])
+def test_an_answer_without_all_of_a_verdict_is_not_shown_as_one(visit: Go, left_out: str) -> None:
+    visitor = visit()
+    answer = {"label": "positive", "probability": 0.9, "model_version": "3"}
+    del answer[left_out]
+    visitor.page.route("**/predict", lambda route: route.fulfill(json=answer))
+    visitor.read("A good film")
+    visitor.wait_for("error")
+    assert visitor.text("phrase") == "Something went wrong"
 
 
 def test_half_a_surrogate_pair_is_no_obstacle(visit: Go) -> None:
