@@ -20,7 +20,8 @@ DECISION = "decision_"
 # A version has room for 50 properties: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html
 KEPT_DECISIONS = 20
 MAX_LENGTH = 256
-_NOT_METADATA = re.compile(r"[^\w\s.:/=+\-@]")
+# AWS takes letters, digits, spaces and these; no line break
+_NOT_METADATA = re.compile(r"[^\w .:/=+\-@]")
 
 
 def plain(text: str) -> str:

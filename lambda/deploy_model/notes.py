@@ -23,7 +23,8 @@ KEYS = (APPROVED_AT, NOTED_AT, FAILED_MODEL, FAILED_REASON, PINNED_AT)
 # and decides anew within it.
 SLACK = timedelta(seconds=10)
 MAX_LENGTH = 256
-_NOT_METADATA = re.compile(r"[^\w\s.:/=+\-@]")
+# AWS takes letters, digits, spaces and these; no line break
+_NOT_METADATA = re.compile(r"[^\w .:/=+\-@]")
 
 
 @dataclass(frozen=True)

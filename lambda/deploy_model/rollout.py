@@ -30,6 +30,8 @@ __all__ = ["Request", "Rollout"]
 SHADOW_SUFFIX = "-shadow"
 # 34 + len("-v1234567-0123456789-01234567") = 63, the longest name SageMaker takes
 STEM_LENGTH = 34
+# instance families with disks of their own (AWS: CreateEndpointConfig, KmsKeyId)
+_LOCAL_DISKS = re.compile(r"ml\.(?:[cmr]\d[a-z]*d[a-z]*|g4dn|g[56]\w*|p3dn|p4d\w*|p5\w*|trn\w+)\.")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,12 @@ class Rollout:
             parameters["ShadowProductionVariants"] = [copy]
         if capture := data_capture(self.settings):
             parameters["DataCaptureConfig"] = capture
-        # the disks of a serverless endpoint are not ours to encrypt
-        if self.settings.kms_key_arn and self.settings.on_machines:
+        # the disks of a serverless endpoint are not ours to encrypt, and those that are built into
+        # a machine encrypt themselves: SageMaker takes a key for neither
+        has_volume = self.settings.on_machines and not _LOCAL_DISKS.match(
+            self.settings.instance_type
+        )
+        if self.settings.kms_key_arn and has_volume:
             parameters["KmsKeyId"] = self.settings.kms_key_arn
         return Request("sagemaker", "CreateEndpointConfig", parameters)
 

@@ -40,8 +40,8 @@ BODY_WITHIN_S = 10.0
 class Gateway:
     """An ASGI application that stands where API Gateway stands.
 
-    More than `max_in_flight` requests at a time, or more a second than `throttle` lets in, are
-    refused with 429, as on AWS by the function's concurrency and the stage's throttle. Of a body no
+    More a second than `throttle` lets in are refused with 429, as by the stage on AWS, and so are
+    more than `max_in_flight` at a time, which AWS answers with 503. Of a body no
     more than `kept_bytes` is held in memory, and one that is not there within `body_within_s` is
     refused with 408; it takes nobody's place meanwhile.
     """

@@ -75,6 +75,21 @@ class Wish:
             function.partition("ReservedConcurrentExecutions: !If [Reserves, ")[2].split(",")[0]
         )
 
+    def refuse_senseless(self, state: State | None) -> None:
+        """Raise StackError for parameters that the deploy function would stumble over."""
+        given = {**(state.parameters if state else {}), **self.parameters}
+        fewest, most = (self._number(name, given) for name in ("InstanceCount", "MaxInstanceCount"))
+        if fewest > most:
+            raise StackError(
+                f"InstanceCount is {fewest}, MaxInstanceCount {most}: the fewest machines must not"
+                f" be more than the most (--parameter MaxInstanceCount={fewest})"
+            )
+
+    def _number(self, parameter: str, given: Mapping[str, str]) -> int:
+        """Its value, or what the template has for it."""
+        declared = self.template.partition(f"\n  {parameter}:\n")[2]
+        return int(given.get(parameter, declared.partition("Default: ")[2].split("\n")[0]))
+
     def change_set(self, state: State | None, **more: str) -> Request:
         """The request for a change set that brings the stack, as it is, to this."""
         exists = state is not None
@@ -184,9 +199,9 @@ class Deployment:
         if state is not None and state.status == EMPTY:
             self.stack.delete()  # what an interrupted plan or deployment left; nothing is in it
             state = None
-        if state is None:
-            return None
-        refuse_unusable(self.stack.name, state)
+        if state is not None:
+            refuse_unusable(self.stack.name, state)
+        self._wish.refuse_senseless(state)
         return state
 
     def _existing(self) -> State:

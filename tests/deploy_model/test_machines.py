@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
@@ -13,11 +14,13 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from deploy_model.app import Outcome, converge
 from deploy_model.errors import SettingsError
+from deploy_model.notes import FAILED_REASON, failure
 from deploy_model.observed import Endpoint, ModelPackage
 from deploy_model.rollout import Rollout, delete_endpoint, note, record, tell
 from deploy_model.settings import Settings
 from deploy_model.variants import Request, scale, stop_scaling
 
+from pipeline.notes import plain
 from tests.deploy_model.world import ARN, BUCKET, ROLE, TOPIC, World, violations
 
 ALARMS = ("sentiment-endpoint-5xx", "sentiment-endpoint-latency")
@@ -361,3 +364,24 @@ def test_what_is_captured_lies_in_the_bucket_under_the_key() -> None:
     capture = parameters["DataCaptureConfig"]
     assert capture["DestinationS3Uri"] == f"s3://{BUCKET}/data-capture/"
     assert capture["KmsKeyId"] == parameters["KmsKeyId"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("machine", "given"),
+    [
+        ("ml.c5.large", True),
+        ("ml.m6g.large", True),
+        ("ml.m5d.large", False),
+        ("ml.g5.xlarge", False),
+    ],
+)
+def test_disks_built_into_a_machine_are_given_no_key(machine: str, given: bool) -> None:
+    settings = replace(MACHINES, kms_key_arn=KEY, instance_type=machine)
+    parameters = Rollout(settings, a_package(1), None).create_endpoint_config().parameters
+    assert ("KmsKeyId" in parameters) == given
+
+
+def test_a_note_of_several_lines_is_one_that_the_registry_takes() -> None:
+    reason = "no capacity\n\tin any zone;\r retry"
+    for noted in (failure("m", reason, NOON, NOON)[FAILED_REASON], plain(reason)):
+        assert re.fullmatch(r"[\w .:/=+\-@]{1,256}", noted)

@@ -295,6 +295,8 @@ def test_the_api_is_throttled_where_the_local_one_is() -> None:
     parameters = template()["Parameters"]
     assert parameters["RequestsPerSecond"]["Default"] == RATE_PER_S
     assert parameters["BurstRequests"]["Default"] == BURST
+    # or some of a burst would find no function to answer them
+    assert parameters["PredictConcurrency"]["Default"] >= BURST
 
 
 def test_the_access_log_tells_nothing_of_the_reader() -> None:

@@ -207,6 +207,14 @@ def test_a_parameter_is_kept_by_later_deployments(cloud: Cloud) -> None:
     assert cloud.deployment().deploy().parameters["LogRetentionDays"] == "7"
 
 
+@pytest.mark.parametrize("doing", ["plan", "deploy"])
+def test_fewer_machines_at_most_than_at_least_are_refused(cloud: Cloud, doing: str) -> None:
+    deployment = cloud.deployment(InstanceCount="5")
+    with pytest.raises(StackError, match=r"InstanceCount is 5, MaxInstanceCount 4: .*Count=5"):
+        getattr(deployment, doing)()
+    assert cloud.changes() == []
+
+
 def test_a_change_that_would_lose_what_the_key_encrypts_is_refused_and_forgotten(
     cloud: Cloud,
 ) -> None:
