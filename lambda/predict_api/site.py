@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from predict_api.local import Application, Receive, Scope, Send
+from predict_api.logs import logger
 
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -51,7 +53,8 @@ class Site:
             return
         content_type, content = self._files[scope["path"]]
         if scope["path"] == CONFIG_PATH:
-            content = json.dumps(json.loads(content) | dict(self._configuration())).encode()
+            # asked in a thread: what it asks may be slow
+            content = await asyncio.to_thread(self._configured, content)
         headers = {
             "Content-Type": content_type,
             "Content-Length": str(len(content)),
@@ -70,3 +73,12 @@ class Site:
         )
         body = b"" if scope["method"] == "HEAD" else content
         await send({"type": "http.response.body", "body": body})
+
+    def _configured(self, content: bytes) -> bytes:
+        try:
+            changes = self._configuration()
+        except Exception as error:
+            # the page works without, so whatever it was is a line in the log
+            logger.warning("configuration_failed", error=type(error).__name__)
+            return content
+        return json.dumps(json.loads(content) | dict(changes)).encode()

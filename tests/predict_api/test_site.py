@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ async def api(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 299, "headers": []})
 
 
-def ask(path: str, method: str = "GET") -> list[Any]:
+def ask(path: str, method: str = "GET", configuration: Any = dict) -> list[Any]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -22,7 +23,7 @@ def ask(path: str, method: str = "GET") -> list[Any]:
 
     async def exchange() -> None:
         scope = {"type": "http", "path": path, "method": method}
-        await Site(api, WEBSITE)(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
+        await Site(api, WEBSITE, configuration)(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
 
     asyncio.run(exchange())
     return sent
@@ -60,3 +61,17 @@ def test_who_asks_for_the_headers_alone_gets_no_body() -> None:
 def test_everything_else_is_for_the_api(path: str, method: str) -> None:
     (start,) = ask(path, method)
     assert start["status"] == 299
+
+
+def test_a_configuration_that_cannot_be_asked_for_leaves_the_sites_own() -> None:
+    def fail() -> dict[str, Any]:
+        raise RuntimeError
+
+    start, body = ask("/config.json", configuration=fail)
+    assert (start["status"], body["body"]) == (200, (WEBSITE / "config.json").read_bytes())
+
+
+def test_what_differs_here_is_laid_over_the_sites_own_configuration() -> None:
+    _, body = ask("/config.json", configuration=lambda: {"model_version": "7"})
+    own = json.loads((WEBSITE / "config.json").read_text("utf-8"))
+    assert json.loads(body["body"]) == own | {"model_version": "7"}
