@@ -9,6 +9,7 @@ that is there already for the same code is not repeated, so that a part can be r
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import statistics
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import tables
 from benchmarks.record import ROOT, record
 from pipeline.source import stage
 
@@ -202,7 +204,10 @@ def main(arguments: Sequence[str]) -> None:
     peaks = peak_flops()
     speed = statistics.mean(one["tokens_per_second"] for one in found.values()) * lstm_flops()
     shares = {f"share_of_{kind}_peak": round(speed / peak, 3) for kind, peak in peaks.items()}
-    record("accuracy", {"means": found, "runs": runs, "peak_flops": peaks, **shares})
+    targets = [dataclasses.asdict(target) for target in TARGETS]
+    figures = {"means": found, "runs": runs, "targets": targets, "peak_flops": peaks}
+    record("accuracy", figures | shares)
+    tables.write()
     for line in (*table(found), *(f"{name}: {value}" for name, value in shares.items())):
         print(line)
 

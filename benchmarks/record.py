@@ -29,7 +29,9 @@ def record(
         "name": name,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         # results of other benchmarks of the same run do not make it another program
-        "commit": source_commit(ROOT, ignoring=("benchmarks/results", "docs/serving.md")),
+        "commit": source_commit(
+            ROOT, ignoring=("benchmarks/results", "docs/serving.md", "docs/training.md")
+        ),
         "machine": machine() | ({"device": device} if device else {}),
         "versions": versions(),
         "figures": dict(figures),

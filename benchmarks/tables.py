@@ -1,6 +1,6 @@
-"""Writes what was measured of serving into docs/serving.md: `python -m benchmarks.tables`.
+"""Writes what was measured into docs/: `python -m benchmarks.tables`.
 
-The benchmarks themselves do so after each run, so that the page never says anything but what
+The benchmarks themselves do so after each run, so that a page never says anything but what
 `results/` holds.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "serving.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
 # What each figure with a target is, and on which side of the target it must be
 LABELS = {
@@ -48,6 +48,50 @@ ENGINE_COLUMNS = {
     "two_at_once_per_s": "reviews/s, two threads",
     "most_off": "furthest from training",
 }
+
+
+ACCURACY = {
+    "accuracy": "test accuracy, both branches",
+    "lstm_accuracy": "the LSTM alone",
+    "ngrams_accuracy": "the n-grams alone",
+    "baseline_accuracy": "NBSVM on all training reviews",
+    "calibration_error": "expected calibration error, 15 bins",
+    "rewritten_accuracy": "accuracy on rewritten reviews, whose label flipped",
+    "minutes": "Preprocess, Train and Evaluate, minutes",
+    "tokens_per_second": "tokens a second in training",
+}
+
+
+def accuracy(figures: dict[str, Any]) -> str:
+    """A column a kind of run, with the means over its seeds, and what is aimed at."""
+    kinds = figures["runs"]
+    aims = {(one["kind"], one["name"]): one for one in figures["targets"]}
+    rows = []
+    for name, label in ACCURACY.items():
+        cells = [label]
+        for kind in kinds:
+            value = figures["means"][kind].get(name)
+            cells.append("" if value is None else _rounded(value))
+            cells.append(_aim(aims.get((kind, name)), value))
+        rows.append(cells)
+    heads = ["", *(head for kind in kinds for head in (_headed(kind, kinds[kind]), "aim"))]
+    return f"{_table(heads, rows)}\n"
+
+
+def _headed(kind: str, runs: Sequence[Any]) -> str:
+    return f"{kind}, {'one seed' if len(runs) == 1 else f'{len(runs)} seeds'}"
+
+
+def _aim(target: dict[str, Any] | None, value: float | None) -> str:
+    if target is None or value is None:
+        return ""
+    met = value >= target["wanted"] if target["at_least"] else value <= target["wanted"]
+    sign = "≥" if target["at_least"] else "≤"
+    return f"{sign} {target['wanted']:g}, {'reached' if met else 'not reached'}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value > 1 else f"{value:.4f}"
 
 
 def serve(figures: dict[str, Any]) -> str:
@@ -87,16 +131,16 @@ def engines(figures: dict[str, Any]) -> str:
     return f"{_table(['engine', *ENGINE_COLUMNS.values()], rows)}\n"
 
 
-SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "serve": serve,
-    "limits": limits,
-    "engines": engines,
+PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
+    "serving.md": {"serve": serve, "limits": limits, "engines": engines},
+    "training.md": {"accuracy": accuracy},
 }
 
 
-def written(page: str, folder: Path = RESULTS) -> str:
+def written(name_of_page: str, folder: Path = RESULTS) -> str:
     """The page with its tables made anew."""
-    for name, section in SECTIONS.items():
+    page = (DOCS / name_of_page).read_text("utf-8")
+    for name, section in PAGES[name_of_page].items():
         result = json.loads((folder / f"{name}.json").read_text())
         text = f"{section(result['figures'])}\n{_origin(name, result)}\n"
         start, end = f"<!-- {name} -->\n", "<!-- end -->"
@@ -107,7 +151,8 @@ def written(page: str, folder: Path = RESULTS) -> str:
 
 
 def write() -> None:
-    PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        (DOCS / page).write_text(written(page), "utf-8")
 
 
 def _origin(name: str, result: dict[str, Any]) -> str:
