@@ -115,3 +115,19 @@ def test_the_command_fails_where_a_target_is_missed(
     assert limits.main() == status
     assert ("MISSED" in capsys.readouterr().out) == bool(status)
     assert kept["found"]["back_s"] == back_s
+
+
+@pytest.mark.parametrize(
+    ("options", "is_kept"),
+    [([], True), (["--seconds", "18"], False), (["--seconds", "18", "--record"], True)],
+)
+def test_a_short_run_replaces_the_kept_figures_only_where_asked_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], is_kept: bool
+) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr("sys.argv", ["limits", "--artifact", str(tmp_path), *options])
+    monkeypatch.setattr(limits, "measure", lambda *_: (REACHED, {}))
+    monkeypatch.setattr(limits.tables, "write", lambda: kept.append("the page"))
+    monkeypatch.setattr(limits, "record", lambda *_: kept.append("the figures"))
+    assert limits.main() == 0
+    assert kept == ["the figures", "the page"] * is_kept
