@@ -97,7 +97,7 @@ _CONTRARY_SHARE = 0.015
 # The recipe for so few and so short reviews; the defaults are for 25,000 long ones.
 PARAMETERS = {
     "PretrainingEpochs": "1",
-    "Epochs": "4",
+    "Epochs": "6",
     "BatchSize": "32",
     "LearningRate": "0.01",
     "Dropout": "0.3",

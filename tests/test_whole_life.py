@@ -82,7 +82,10 @@ def first_run(sentiment: Sentiment) -> Any:
 @pytest.fixture(scope="module")
 def second_version(sentiment: Sentiment, first_run: Any) -> int:
     """A second version, approved; Preprocess comes from the cache."""
-    result = sentiment.json("run", "--approve", "--parameter", "Seed=2", "--parameter", "Epochs=3")
+    # another seed is another accuracy on so few reviews; the gate is not what is tested here
+    result = sentiment.json(
+        *("run", "--approve", "--parameter", "Seed=2", "--parameter", "MaxAccuracyDrop=0.1")
+    )
     version: int = result["version"]
     return version
 
