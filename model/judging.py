@@ -38,13 +38,6 @@ def judge_lstm(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Floa
     )["lstm"]
 
 
-def judge_ngrams(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Floats:
-    """The logit of the n-grams alone for each of `indices`."""
-    return _over_batches(
-        model, reviews, indices, lambda tokens, lengths: {"ngrams": model.ngrams(tokens)}
-    )["ngrams"]
-
-
 def combine(model: SentimentLSTM, branches: Branches) -> Floats:
     """The model's logits, calibrated, from those of its branches."""
     device = model.temperature.device
