@@ -62,6 +62,12 @@ def register(target: Target, evaluation: bytes = b"{}", report: bool = False, **
     return number
 
 
+def register_approved(target: Target) -> None:
+    """Versions 1 and 2, approved in this order."""
+    for _ in range(2):
+        Registry(target).decide(register(target), APPROVED, "good")
+
+
 def fail(target: Target, number: int, reason: str) -> None:
     """The deploy function's note that a version did not come into service."""
     version = Registry(target).find(number)
@@ -176,9 +182,7 @@ def test_only_the_last_decisions_are_kept(target: Target) -> None:
 def test_rolling_back_says_what_is_served_then_and_rejects_what_is_served(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number in (1, 2):
-        register(target)
-        Registry(target).decide(number, APPROVED, "good")
+    register_approved(target)
     serve(target, 2)
     assert main(["registry", "rollback", "--reason", "too sure", "--yes"]) == 0
     said = capsys.readouterr()
@@ -190,9 +194,7 @@ def test_rolling_back_says_what_is_served_then_and_rejects_what_is_served(
 def test_rolling_back_to_a_version_that_failed_says_that_nothing_changes(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number in (1, 2):
-        register(target)
-        Registry(target).decide(number, APPROVED, "good")
+    register_approved(target)
     fail(target, 1, "out of memory")
     serve(target, 2)
     assert main(["registry", "rollback", "--reason", "too sure", "--yes", "--json"]) == 0
@@ -243,9 +245,7 @@ def test_a_pinned_version_is_wanted_until_it_is_unpinned(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registry = Registry(target)
-    for number in (1, 2):
-        register(target)
-        registry.decide(number, APPROVED, "good")
+    register_approved(target)
     assert main(["registry", "pin", "1"]) == 0
     assert registry.wanted() == registry.find(1)
     assert main(["registry", "unpin"]) == 0
@@ -257,9 +257,7 @@ def test_unpinning_announces_no_version_that_did_not_come_into_service(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registry = Registry(target)
-    for number in (1, 2):
-        register(target)
-        registry.decide(number, APPROVED, "good")
+    register_approved(target)
     registry.pin(1)
     fail(target, 2, "out of memory")
     assert main(["registry", "unpin"]) == 0
