@@ -14,6 +14,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
@@ -22,6 +23,8 @@ from pipeline.local.errors import ServiceError
 
 CHUNK_BYTES = 1 << 20
 PART_BYTES = 255  # of a file's name
+# Another client that empties the same folder can be in the way of each.
+ATTEMPTS = 100
 # A bucket's name is a folder's name as it stands. AWS asks for three characters at least.
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -103,9 +106,19 @@ class ObjectStore:
     def entry(self, bucket: str, key: str) -> Entry:
         """The object, or a NoSuchKey error."""
         path = self.path(bucket, key)
-        if not path.is_file():
-            raise ServiceError("NoSuchKey", f"The specified key does not exist: {key}", 404)
-        return _entry(key, path)
+        entry = _entry(key, path) if path.is_file() else None
+        if entry is None:
+            raise _no_such_key(key)
+        return entry
+
+    def open(self, bucket: str, key: str) -> tuple[Entry, FileIO]:
+        """The object and its bytes, which stay its own whatever becomes of the key."""
+        path = self.path(bucket, key)
+        try:
+            file = FileIO(path)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise _no_such_key(key) from error
+        return _described(key, path, os.fstat(file.fileno())), file
 
     def put(self, bucket: str, key: str, source: IO[bytes]) -> tuple[Entry, str]:
         """Store a stream; the object and the MD5 hex digest of its bytes."""
@@ -118,10 +131,11 @@ class ObjectStore:
                 while chunk := source.read(CHUNK_BYTES):
                     digest.update(chunk)
                     target.write(chunk)
+            status = draft.stat()  # another client may delete the object as soon as it is there
             self._move(draft, path, key)
         finally:
             draft.unlink(missing_ok=True)
-        return _entry(key, path), digest.hexdigest()
+        return _described(key, path, status), digest.hexdigest()
 
     def put_file(self, bucket: str, key: str, source: Path) -> None:
         """Store a copy of a file."""
@@ -135,22 +149,34 @@ class ObjectStore:
             draft.unlink(missing_ok=True)
 
     def _move(self, draft: Path, path: Path, key: str) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(path)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise ServiceError(
-                "InvalidRequest",
-                f"key {key!r} and another key would be a file and a folder of one name, "
-                "which a bucket kept as a folder cannot hold",
-            ) from error
+        """Put a file in its place; folders that a deletion takes away meanwhile are made again."""
+        for _ in range(ATTEMPTS):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draft.replace(path)
+                return
+            except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
+                if not draft.exists():
+                    raise
+                if self._is_blocked(path):
+                    break
+        raise ServiceError(
+            "InvalidRequest",
+            f"key {key!r} and another key would be a file and a folder of one name, "
+            "which a bucket kept as a folder cannot hold",
+        )
+
+    def _is_blocked(self, path: Path) -> bool:
+        """Whether a folder is where the file should be, or a file where a folder should be."""
+        above = path.parents[: len(path.relative_to(self.root).parts) - 1]
+        return path.is_dir() or any(parent.is_file() for parent in above)
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object and the folders that it leaves empty; a missing one is no error."""
         path, folder = self.path(bucket, key), self.bucket(bucket)
         if not path.is_file():
             return
-        path.unlink()
+        path.unlink(missing_ok=True)
         for parent in path.parents:
             if parent == folder:
                 break
@@ -165,9 +191,10 @@ class ObjectStore:
         head, _, _ = prefix.rpartition("/")
         start = folder.joinpath(*map(_part, head.split("/"))) if head else folder
         found = [
-            _entry(key, path)
+            entry
             for path in _files(start)
             if (key := _key(path.relative_to(folder))).startswith(prefix)
+            and (entry := _entry(key, path))
         ]
         return sorted(found, key=lambda entry: entry.key.encode())
 
@@ -213,9 +240,20 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _entry(key: str, path: Path) -> Entry:
-    status = path.stat()
+def _entry(key: str, path: Path) -> Entry | None:
+    """The object in a file, None where another client has just deleted it."""
+    try:
+        return _described(key, path, path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _described(key: str, path: Path, status: os.stat_result) -> Entry:
     return Entry(key, path, status.st_size, status.st_mtime, status.st_mtime_ns)
+
+
+def _no_such_key(key: str) -> ServiceError:
+    return ServiceError("NoSuchKey", f"The specified key does not exist: {key}", 404)
 
 
 def _part(part: str) -> str:

@@ -35,6 +35,16 @@ CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id)
 """,
     # Results were kept under keys that are no longer asked for.
     "DELETE FROM resource WHERE kind='cache'",
+    # An object's tags were kept beside what else is known of it, and survived it.
+    """
+UPDATE resource SET document=json_set(document, '$.Tags', json((
+    SELECT json_extract(tags.document, '$.Tags') FROM resource AS tags
+    WHERE tags.kind='tags' AND tags.name='arn:aws:s3:::' || resource.name)))
+WHERE kind='object' AND EXISTS (
+    SELECT 1 FROM resource AS tags
+    WHERE tags.kind='tags' AND tags.name='arn:aws:s3:::' || resource.name);
+DELETE FROM resource WHERE kind='tags' AND name LIKE 'arn:aws:s3:::%'
+""",
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
-import re
+import os
 import shutil
-import uuid
-from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlencode
 
 from botocore.response import StreamingBody
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
 from pipeline.local.objects import Entry
+from pipeline.local.services.s3_headers import byte_range, check_conditions, read_tagging
 from pipeline.local.store import Document
 
-# What is said when an upload in parts begins, kept beside the parts until it is completed.
-UPLOAD_FILE = "upload.json"
-UPLOAD_MEMBERS = ("Bucket", "Key", "ContentType", "Metadata")
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+CONTENT_TYPE = "binary/octet-stream"
 
 
 def stream(body: Any) -> IO[bytes]:
@@ -86,28 +82,34 @@ def delete_bucket(account: Account, request: Document) -> Document:
     return {}
 
 
-def _remember(account: Account, request: Document, entry: Entry, etag: str) -> None:
+def remember(account: Account, request: Document, entry: Entry, etag: str) -> None:
     """Keep what the file itself cannot say; `ModifiedNs` tells whether it is still about it."""
     account.store.put(
         "object",
         f"{request['Bucket']}/{request['Key']}",
         {
             "ETag": f'"{etag}"',
-            "ContentType": request.get("ContentType", "binary/octet-stream"),
+            "ContentType": request.get("ContentType", CONTENT_TYPE),
             "Metadata": request.get("Metadata", {}),
+            "Tags": read_tagging(request.get("Tagging", "")),
             "ModifiedNs": entry.modified_ns,
         },
     )
 
 
-def description(account: Account, bucket: str, entry: Entry) -> Document:
+def kept_about(account: Account, bucket: str, entry: Entry) -> Document:
+    """What is kept about an object beside its file; made up for one that came by another way."""
     kept = account.store.get("object", f"{bucket}/{entry.key}") or {}
     if kept.get("ModifiedNs") != entry.modified_ns:  # written by a job, or by hand
-        kept = {"ETag": f'"{entry.modified_ns:x}-{entry.size_bytes:x}"'}
+        etag = f'"{entry.modified_ns:x}-{entry.size_bytes:x}"'
+        kept = {"ETag": etag, "ModifiedNs": entry.modified_ns}
+    return {"ContentType": CONTENT_TYPE, "Metadata": {}, "Tags": {}, **kept}
+
+
+def description(account: Account, bucket: str, entry: Entry) -> Document:
+    """What HeadObject says of an object."""
     return {
-        "ContentType": "binary/octet-stream",
-        "Metadata": {},
-        **kept,
+        **kept_about(account, bucket, entry),
         "ContentLength": entry.size_bytes,
         "LastModified": entry.modified,
         "AcceptRanges": "bytes",
@@ -134,7 +136,7 @@ def put_object(account: Account, request: Document) -> Document:
 def _put(account: Account, request: Document) -> Document:
     body = stream(request.get("Body", b""))
     entry, etag = account.objects.put(request["Bucket"], request["Key"], body)
-    _remember(account, request, entry, etag)
+    remember(account, request, entry, etag)
     return {"ETag": f'"{etag}"'}
 
 
@@ -144,38 +146,30 @@ def head_object(account: Account, request: Document) -> Document:
         entry = account.objects.entry(request["Bucket"], request["Key"])
     except ServiceError as error:
         raise ServiceError("404", "Not Found", 404) from error
-    return description(account, request["Bucket"], entry)
-
-
-def _range(header: str, size: int) -> tuple[int, int]:
-    """First and last byte (inclusive) of a Range header."""
-    match = RANGE.fullmatch(header)
-    if not match or match.groups() == ("", ""):
-        return 0, size - 1
-    first, last = match.groups()
-    if not first:
-        return max(0, size - int(last)), size - 1
-    if int(first) >= size:
-        raise ServiceError("InvalidRange", "The requested range is not satisfiable", 416)
-    return int(first), min(int(last), size - 1) if last else size - 1
+    answer = description(account, request["Bucket"], entry)
+    check_conditions(request, answer)
+    return answer
 
 
 @answers("s3:GetObject")
 def get_object(account: Account, request: Document) -> Document:
-    entry = account.objects.entry(request["Bucket"], request["Key"])
-    answer = description(account, request["Bucket"], entry)
-    if "Range" in request:
-        first, last = _range(request["Range"], entry.size_bytes)
-        with entry.path.open("rb") as file:
-            file.seek(first)
-            data = file.read(last - first + 1)
-        return {
-            **answer,
-            "ContentRange": f"bytes {first}-{last}/{entry.size_bytes}",
-            "ContentLength": len(data),
-            "Body": StreamingBody(io.BytesIO(data), len(data)),
-        }
-    return {**answer, "Body": StreamingBody(_SelfClosing(entry.path), entry.size_bytes)}
+    entry, file = account.objects.open(request["Bucket"], request["Key"])
+    with file:
+        answer = description(account, request["Bucket"], entry)
+        check_conditions(request, answer)
+        wanted = byte_range(request.get("Range", ""), entry.size_bytes)
+        if wanted is None:
+            body = _SelfClosing(os.dup(file.fileno()))
+            return {**answer, "Body": StreamingBody(body, entry.size_bytes)}
+        first, last = wanted
+        file.seek(first)
+        data = file.read(last - first + 1)
+    return {
+        **answer,
+        "ContentRange": f"bytes {first}-{last}/{entry.size_bytes}",
+        "ContentLength": len(data),
+        "Body": StreamingBody(io.BytesIO(data), len(data)),
+    }
 
 
 @answers("s3:DeleteObject")
@@ -205,85 +199,57 @@ def copy_source(request: Document) -> tuple[str, str]:
 @answers("s3:CopyObject")
 def copy_object(account: Account, request: Document) -> Document:
     bucket, key = copy_source(request)
-    entry = account.objects.entry(bucket, key)
-    kept = description(account, bucket, entry)
-    with entry.path.open("rb") as file:
+    entry, file = account.objects.open(bucket, key)
+    with file:
+        kept = kept_about(account, bucket, entry)
+        about = {**request, **_copied(kept, request)}
+        if (bucket, key) == (request["Bucket"], request["Key"]) and not _is_replaced(request):
+            raise ServiceError(
+                "InvalidRequest",
+                "This copy request is illegal because it is trying to copy an object to itself "
+                "without changing the object's metadata (MetadataDirective REPLACE)",
+            )
         copy, etag = account.objects.put(request["Bucket"], request["Key"], file)
-    _remember(account, {**kept, **request}, copy, etag)
+    remember(account, about, copy, etag)
     return {"CopyObjectResult": {"ETag": f'"{etag}"', "LastModified": copy.modified}}
 
 
-def _parts_folder(account: Account, request: Document) -> Path:
-    folder = account.objects.temporary / f"upload-{request['UploadId']}"
-    if (
-        not re.fullmatch(r"[0-9a-f]{32}", request["UploadId"])
-        or not (folder / UPLOAD_FILE).is_file()
-    ):
-        raise ServiceError("NoSuchUpload", "The specified upload does not exist", 404)
-    return folder
+def _is_replaced(request: Document) -> bool:
+    return request.get("MetadataDirective") == "REPLACE"
 
 
-@answers("s3:CreateMultipartUpload")
-def create_multipart_upload(account: Account, request: Document) -> Document:
-    account.objects.bucket(request["Bucket"])
-    upload_id = uuid.uuid4().hex
-    folder = account.objects.temporary / f"upload-{upload_id}"
-    folder.mkdir(parents=True)
-    kept = {name: request[name] for name in UPLOAD_MEMBERS if name in request}
-    (folder / UPLOAD_FILE).write_text(json.dumps(kept))
-    return {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload_id}
+def _copied(kept: Document, request: Document) -> Document:
+    """What the copy has of the source's: metadata and tags, each unless it is to be replaced."""
+    about: Document = {}
+    if not _is_replaced(request):
+        about |= {"ContentType": kept["ContentType"], "Metadata": kept["Metadata"]}
+    if request.get("TaggingDirective") != "REPLACE":
+        about["Tagging"] = urlencode(kept["Tags"])
+    return about
 
 
-@answers("s3:UploadPart")
-def upload_part(account: Account, request: Document) -> Document:
-    path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
-    with path.open("wb") as target:
-        shutil.copyfileobj(stream(request.get("Body", b"")), target)
-    return {"ETag": part_etag(path)}
-
-
-@answers("s3:CompleteMultipartUpload")
-def complete_multipart_upload(account: Account, request: Document) -> Document:
-    folder = _parts_folder(account, request)
-    about = json.loads((folder / UPLOAD_FILE).read_text())
-    paths = _named_parts(folder, request.get("MultipartUpload", {}).get("Parts", []))
-    whole = folder / "whole"
-    with whole.open("wb") as target:
-        for path in paths:
-            with path.open("rb") as source:
-                shutil.copyfileobj(source, target)
-    with whole.open("rb") as source:
-        entry, etag = account.objects.put(request["Bucket"], request["Key"], source)
-    shutil.rmtree(folder)
-    _remember(account, {**about, **request}, entry, etag)
-    return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
-
-
-def _named_parts(folder: Path, parts: list[Document]) -> list[Path]:
-    """The file of each part, which must have come, be the one that is meant, and be in order."""
-    if not parts:
-        message = "The XML you provided was not well-formed or did not validate"
-        raise ServiceError("MalformedXML", message)
-    numbers = [part["PartNumber"] for part in parts]
-    if numbers != sorted(set(numbers)):
-        message = "The list of parts was not in ascending order"
-        raise ServiceError("InvalidPartOrder", message)
-    paths = [folder / f"{number:05}" for number in numbers]
-    for path, part in zip(paths, parts, strict=True):
-        etag = str(part.get("ETag", "")).strip('"')
-        if not path.is_file() or (etag and etag != part_etag(path).strip('"')):
-            raise ServiceError(
-                "InvalidPart", f"Part {part['PartNumber']} could not be found or is another"
-            )
-    return paths
-
-
-def part_etag(path: Path) -> str:
-    """What names the content of an uploaded part."""
-    return f'"{path.stat().st_mtime_ns:x}"'
-
-
-@answers("s3:AbortMultipartUpload")
-def abort_multipart_upload(account: Account, request: Document) -> Document:
-    shutil.rmtree(_parts_folder(account, request))
+@answers("s3:PutObjectTagging")
+def put_object_tagging(account: Account, request: Document) -> Document:
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tagging"]["TagSet"]}
+    _set_tags(account, request, tags)
     return {}
+
+
+@answers("s3:GetObjectTagging")
+def get_object_tagging(account: Account, request: Document) -> Document:
+    entry = account.objects.entry(request["Bucket"], request["Key"])
+    tags = kept_about(account, request["Bucket"], entry)["Tags"]
+    return {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+@answers("s3:DeleteObjectTagging")
+def delete_object_tagging(account: Account, request: Document) -> Document:
+    _set_tags(account, request, {})
+    return {}
+
+
+def _set_tags(account: Account, request: Document, tags: Document) -> None:
+    bucket, key = request["Bucket"], request["Key"]
+    with account.store.transaction():
+        kept = kept_about(account, bucket, account.objects.entry(bucket, key))
+        account.store.put("object", f"{bucket}/{key}", {**kept, "Tags": tags})

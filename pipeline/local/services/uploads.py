@@ -1,30 +1,123 @@
-"""S3's rarer operations: looking at uploads in parts, copying into one, tags."""
+"""S3's uploads in parts, which wait in a folder each until they are completed or aborted."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import shutil
+import uuid
+from functools import partial
+from pathlib import Path
 
 from pipeline.local.account import Account, answers
-from pipeline.local.services.s3 import (
-    UPLOAD_FILE,
-    _parts_folder,
-    _range,
-    copy_source,
-    head_object,
-    part_etag,
-)
+from pipeline.local.errors import ServiceError
+from pipeline.local.services.s3 import copy_source, remember, stream
+from pipeline.local.services.s3_headers import byte_range
 from pipeline.local.store import Document
+
+# What is said when an upload in parts begins, kept beside the parts until it is completed.
+UPLOAD_FILE = "upload.json"
+UPLOAD_MEMBERS = ("Bucket", "Key", "ContentType", "Metadata", "Tagging")
+
+
+def _parts_folder(account: Account, request: Document) -> Path:
+    folder = account.objects.temporary / f"upload-{request['UploadId']}"
+    if (
+        not re.fullmatch(r"[0-9a-f]{32}", request["UploadId"])
+        or not (folder / UPLOAD_FILE).is_file()
+    ):
+        raise ServiceError("NoSuchUpload", "The specified upload does not exist", 404)
+    return folder
+
+
+@answers("s3:CreateMultipartUpload")
+def create_multipart_upload(account: Account, request: Document) -> Document:
+    account.objects.bucket(request["Bucket"])
+    upload_id = uuid.uuid4().hex
+    folder = account.objects.temporary / f"upload-{upload_id}"
+    folder.mkdir(parents=True)
+    kept = {name: request[name] for name in UPLOAD_MEMBERS if name in request}
+    (folder / UPLOAD_FILE).write_text(json.dumps(kept))
+    return {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload_id}
+
+
+@answers("s3:UploadPart")
+def upload_part(account: Account, request: Document) -> Document:
+    path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
+    with path.open("wb") as target:
+        shutil.copyfileobj(stream(request.get("Body", b"")), target)
+    return {"ETag": _part_etag(path)}
+
+
+@answers("s3:CompleteMultipartUpload")
+def complete_multipart_upload(account: Account, request: Document) -> Document:
+    folder = _parts_folder(account, request)
+    about = json.loads((folder / UPLOAD_FILE).read_text())
+    paths = _named_parts(folder, request.get("MultipartUpload", {}).get("Parts", []))
+    whole = folder / "whole"
+    with whole.open("wb") as target:
+        for path in paths:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target)
+    with whole.open("rb") as source:
+        entry, _ = account.objects.put(request["Bucket"], request["Key"], source)
+    etag = _whole_etag(paths)
+    shutil.rmtree(folder)
+    remember(account, {**about, **request}, entry, etag)
+    return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
+
+
+def _named_parts(folder: Path, parts: list[Document]) -> list[Path]:
+    """The file of each part, which must have come, be the one that is meant, and be in order."""
+    if not parts:
+        message = "The XML you provided was not well-formed or did not validate"
+        raise ServiceError("MalformedXML", message)
+    numbers = [part["PartNumber"] for part in parts]
+    if numbers != sorted(set(numbers)):
+        message = "The list of parts was not in ascending order"
+        raise ServiceError("InvalidPartOrder", message)
+    paths = [folder / f"{number:05}" for number in numbers]
+    for path, part in zip(paths, parts, strict=True):
+        etag = str(part.get("ETag", "")).strip('"')
+        if not path.is_file() or (etag and etag != _part_etag(path).strip('"')):
+            raise ServiceError(
+                "InvalidPart", f"Part {part['PartNumber']} could not be found or is another"
+            )
+    return paths
+
+
+def _md5(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).digest()
+
+
+def _part_etag(path: Path) -> str:
+    return f'"{_md5(path).hex()}"'
+
+
+def _whole_etag(parts: list[Path]) -> str:
+    """The ETag of an object that came in parts: the digest of their digests, and how many."""
+    digests = b"".join(map(_md5, parts))
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+@answers("s3:AbortMultipartUpload")
+def abort_multipart_upload(account: Account, request: Document) -> Document:
+    shutil.rmtree(_parts_folder(account, request))
+    return {}
 
 
 @answers("s3:UploadPartCopy")
 def upload_part_copy(account: Account, request: Document) -> Document:
-    entry = account.objects.entry(*copy_source(request))
-    first, last = _range(request.get("CopySourceRange", ""), entry.size_bytes)
     path = _parts_folder(account, request) / f"{request['PartNumber']:05}"
-    with entry.path.open("rb") as file, path.open("wb") as target:
+    entry, file = account.objects.open(*copy_source(request))
+    with file, path.open("wb") as target:
+        size = entry.size_bytes
+        first, last = byte_range(request.get("CopySourceRange", ""), size) or (0, size - 1)
         file.seek(first)
         target.write(file.read(last - first + 1))
-    return {"CopyPartResult": {"ETag": part_etag(path), "LastModified": path.stat().st_mtime}}
+    return {"CopyPartResult": {"ETag": _part_etag(path), "LastModified": path.stat().st_mtime}}
 
 
 @answers("s3:ListParts")
@@ -33,7 +126,7 @@ def list_parts(account: Account, request: Document) -> Document:
         {
             "PartNumber": int(path.name),
             "Size": path.stat().st_size,
-            "ETag": part_etag(path),
+            "ETag": _part_etag(path),
             "LastModified": path.stat().st_mtime,
         }
         for path in sorted(_parts_folder(account, request).glob("[0-9]*"))
@@ -59,28 +152,3 @@ def list_multipart_uploads(account: Account, request: Document) -> Document:
                 }
             )
     return {"Bucket": request["Bucket"], "Uploads": uploads or None, "IsTruncated": False}
-
-
-def _tags_key(request: Document) -> str:
-    return f"arn:aws:s3:::{request['Bucket']}/{request['Key']}"
-
-
-@answers("s3:PutObjectTagging")
-def put_object_tagging(account: Account, request: Document) -> Document:
-    head_object(account, request)
-    tags = {tag["Key"]: tag["Value"] for tag in request["Tagging"]["TagSet"]}
-    account.store.put("tags", _tags_key(request), {"Tags": tags})
-    return {}
-
-
-@answers("s3:GetObjectTagging")
-def get_object_tagging(account: Account, request: Document) -> Document:
-    head_object(account, request)
-    kept = (account.store.get("tags", _tags_key(request)) or {}).get("Tags", {})
-    return {"TagSet": [{"Key": key, "Value": value} for key, value in kept.items()]}
-
-
-@answers("s3:DeleteObjectTagging")
-def delete_object_tagging(account: Account, request: Document) -> Document:
-    account.store.delete("tags", _tags_key(request))
-    return {}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import md5 as hashlib_md5
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,12 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.local import objects
 from pipeline.local.errors import ServiceError
 from pipeline.local.housekeeping import usage
 from pipeline.local.objects import ObjectStore
+
+md5 = partial(hashlib_md5, usedforsecurity=False)
 
 
 @pytest.fixture
@@ -153,14 +160,14 @@ def test_a_file_dropped_in_by_hand_is_an_object(s3: Any, box: Any) -> None:
 def test_any_key_stays_inside_its_bucket_and_comes_back(
     tmp_path_factory: pytest.TempPathFactory, key: str
 ) -> None:
-    objects = ObjectStore(tmp_path_factory.getbasetemp() / "s3", tmp_path_factory.getbasetemp())
-    objects.create_bucket("b")
-    path = objects.path("b", key)
-    assert path.resolve().is_relative_to((objects.root / "b").resolve())
+    store = ObjectStore(tmp_path_factory.getbasetemp() / "s3", tmp_path_factory.getbasetemp())
+    store.create_bucket("b")
+    path = store.path("b", key)
+    assert path.resolve().is_relative_to((store.root / "b").resolve())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
-    assert key in [entry.key for entry in objects.list("b")]
-    objects.delete("b", key)
+    assert key in [entry.key for entry in store.list("b")]
+    store.delete("b", key)
 
 
 def test_a_key_cannot_be_a_file_and_a_folder(s3: Any, box: Any) -> None:
@@ -173,13 +180,13 @@ def test_a_key_cannot_be_a_file_and_a_folder(s3: Any, box: Any) -> None:
 def test_a_download_keeps_the_part_of_the_key_below_the_prefix(box: Any, tmp_path: Path) -> None:
     for key in ("data/train/pos/1.txt", "data/train.txt"):
         box.put(key, key)
-    objects = box.account.objects
-    assert objects.download("s3://b/data/train/", tmp_path / "folder") == 1
+    store = box.account.objects
+    assert store.download("s3://b/data/train/", tmp_path / "folder") == 1
     assert (tmp_path / "folder" / "pos" / "1.txt").exists()
-    assert objects.download("s3://b/data/train.txt", tmp_path / "one") == 1
+    assert store.download("s3://b/data/train.txt", tmp_path / "one") == 1
     assert (tmp_path / "one" / "train.txt").exists()
     with pytest.raises(ServiceError, match="not an S3 URI"):
-        objects.download("file:///etc", tmp_path)
+        store.download("file:///etc", tmp_path)
 
 
 @pytest.mark.parametrize("bucket", ["../outside", "..", ".", "/etc", "b/../../outside", ""])
@@ -200,3 +207,163 @@ def test_a_stray_file_beside_the_buckets_is_not_a_bucket(box: Any, s3: Any) -> N
     assert ("s3://b/k", 1) not in usage(box.account)
     s3.put_object(Bucket="b", Key="k", Body=b"x")
     assert ("s3://b/k", 1) in usage(box.account)
+
+
+def test_a_put_makes_a_folder_again_that_a_deletion_takes_away_meanwhile(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Path.mkdir
+
+    def make_and_lose(path: Path, *arguments: Any, **options: Any) -> None:
+        made(path, *arguments, **options)
+        if path.name == "folder" and len(lost) < 2:
+            lost.append(path)
+            path.rmdir()  # as another client does that deletes the last object in it
+
+    lost: list[Path] = []
+    monkeypatch.setattr(Path, "mkdir", make_and_lose)
+    s3.put_object(Bucket="b", Key="folder/k", Body=b"1")
+    assert len(lost) == 2
+    assert s3.get_object(Bucket="b", Key="folder/k")["Body"].read() == b"1"
+
+
+def test_a_put_whose_object_is_deleted_at_once_has_succeeded(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def put_and_lose(path: Path, target: Path) -> Path:
+        replace(path, target).unlink()
+        return target
+
+    monkeypatch.setattr(Path, "replace", put_and_lose)
+    assert s3.put_object(Bucket="b", Key="k", Body=b"1")["ETag"] == f'"{md5(b"1").hexdigest()}"'
+
+
+def test_a_listing_leaves_out_what_vanishes_meanwhile(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a", "b"):
+        s3.put_object(Bucket="b", Key=key, Body=b"1")
+    files = objects._files
+
+    def found_then_lost(folder: Path) -> Any:
+        for path in files(folder):
+            if path.name == "a":
+                path.unlink()
+            yield path
+
+    monkeypatch.setattr(objects, "_files", found_then_lost)
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket="b")["Contents"]] == ["b"]
+
+
+def test_two_clients_that_empty_one_folder_are_not_in_each_others_way(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path / "s3", tmp_path / "tmp")
+    store.create_bucket("b")
+
+    def come_and_go(key: str) -> None:
+        for _ in range(200):
+            store.put("b", key, BytesIO(b"1"))
+            store.list("b")
+            store.delete("b", key)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(come_and_go, ("a/x", "a/y", "a/z")))
+    assert store.list("b") == []
+
+
+def test_what_is_read_stays_whole_when_the_object_is_replaced(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"old and longer")
+    answer = s3.get_object(Bucket="b", Key="k")
+    s3.put_object(Bucket="b", Key="k", Body=b"new")
+    assert answer["Body"].read() == b"old and longer"
+
+
+def test_a_copy_keeps_type_and_metadata_unless_they_are_to_be_replaced(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"1", ContentType="text/csv", Metadata={"a": "1"})
+    s3.copy_object(Bucket="b", Key="kept", CopySource="b/k", Metadata={"z": "9"})
+    s3.copy_object(
+        Bucket="b", Key="new", CopySource="b/k", Metadata={"z": "9"}, MetadataDirective="REPLACE"
+    )
+    kept, new = (s3.head_object(Bucket="b", Key=key) for key in ("kept", "new"))
+    assert (kept["ContentType"], kept["Metadata"]) == ("text/csv", {"a": "1"})
+    assert (new["ContentType"], new["Metadata"]) == ("binary/octet-stream", {"z": "9"})
+
+
+def test_an_object_is_copied_onto_itself_only_with_new_metadata(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"1")
+    with pytest.raises(ClientError, match="InvalidRequest"):
+        s3.copy_object(Bucket="b", Key="k", CopySource="b/k")
+    s3.copy_object(
+        Bucket="b", Key="k", CopySource="b/k", MetadataDirective="REPLACE", ContentType="text/csv"
+    )
+    assert s3.head_object(Bucket="b", Key="k")["ContentType"] == "text/csv"
+    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"1"
+
+
+def tags_of(s3: Any, key: str) -> dict[str, str]:
+    tags = s3.get_object_tagging(Bucket="b", Key=key)["TagSet"]
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def test_tags_come_with_an_object_and_go_with_it(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"1", Tagging="a=1&b=x%20y")
+    s3.copy_object(Bucket="b", Key="copy", CopySource="b/k")
+    assert tags_of(s3, "k") == tags_of(s3, "copy") == {"a": "1", "b": "x y"}
+    s3.delete_object(Bucket="b", Key="k")
+    for key in ("k", "copy"):
+        s3.put_object(Bucket="b", Key=key, Body=b"2")
+        assert tags_of(s3, key) == {}
+
+
+def test_a_file_dropped_in_by_hand_can_be_tagged(s3: Any, box: Any) -> None:
+    (box.home / "s3" / "b" / "by-hand.txt").write_text("hello")
+    tag = {"Key": "a", "Value": "1"}
+    s3.put_object_tagging(Bucket="b", Key="by-hand.txt", Tagging={"TagSet": [tag]})
+    assert tags_of(s3, "by-hand.txt") == {"a": "1"}
+    s3.delete_object_tagging(Bucket="b", Key="by-hand.txt")
+    assert tags_of(s3, "by-hand.txt") == {}
+
+
+@pytest.mark.parametrize("header", ["bytes=5-2", "bytes=-", "lines=1-2"])
+def test_a_range_that_makes_no_sense_is_ignored(s3: Any, header: str) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"0123456789")
+    answer = s3.get_object(Bucket="b", Key="k", Range=header)
+    assert answer["Body"].read() == b"0123456789"
+    assert "ContentRange" not in answer
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=-0"])
+def test_a_range_of_nothing_is_refused(s3: Any, header: str) -> None:
+    s3.put_object(Bucket="b", Key="k", Body=b"0123456789")
+    with pytest.raises(ClientError, match="InvalidRange"):
+        s3.get_object(Bucket="b", Key="k", Range=header)
+
+
+@pytest.mark.parametrize("call", ["get_object", "head_object"])
+def test_an_object_that_is_known_already_is_not_sent(s3: Any, call: str) -> None:
+    etag = s3.put_object(Bucket="b", Key="k", Body=b"1")["ETag"]
+    ask, modified = getattr(s3, call), s3.head_object(Bucket="b", Key="k")["LastModified"]
+    for condition in ({"IfNoneMatch": etag}, {"IfModifiedSince": modified}):
+        with pytest.raises(ClientError) as caught:
+            ask(Bucket="b", Key="k", **condition)
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 304
+    with pytest.raises(ClientError) as caught:
+        ask(Bucket="b", Key="k", IfMatch='"another"')
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    answer = ask(Bucket="b", Key="k", IfNoneMatch='"another"')
+    assert answer["ETag"] == etag
+    if call == "get_object":
+        assert answer["Body"].read() == b"1"
+
+
+def test_an_upload_in_parts_is_named_by_the_digests_of_its_parts(s3: Any) -> None:
+    upload = {"Bucket": "b", "Key": "k"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload, Tagging="a=1")["UploadId"]
+    etags = [s3.upload_part(**upload, PartNumber=n, Body=b"%d" % n)["ETag"] for n in (1, 2)]
+    assert etags == [f'"{md5(b"%d" % n).hexdigest()}"' for n in (1, 2)]
+    named = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
+    answer = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": named})
+    whole = md5(md5(b"1").digest() + md5(b"2").digest()).hexdigest()
+    assert answer["ETag"] == s3.head_object(Bucket="b", Key="k")["ETag"] == f'"{whole}-2"'
+    assert tags_of(s3, "k") == {"a": "1"}
