@@ -173,9 +173,11 @@ def remember(account: Account, pipeline: str, key: Key, step: Document) -> None:
     """Keep a step that succeeded, and its key to explain the next miss."""
     place = f"{pipeline}/{step['StepName']}"
     with account.store.transaction():
-        account.store.put("cache", f"{place}/{key.digest}", {"Time": time.time(), "Step": step})
-        account.store.put("cache", place, {
+        kept = {"Time": time.time(), "Step": step}
+        account.store.put("cache", f"{place}/{key.digest}", kept, parent=pipeline)
+        latest = {
             "Attributes": key.attributes,
             "Content": key.content,
             "Execution": step["ExecutionArn"].rpartition("/")[2],
-        })  # fmt: skip
+        }
+        account.store.put("cache", place, latest, parent=pipeline)

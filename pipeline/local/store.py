@@ -35,7 +35,7 @@ CREATE INDEX IF NOT EXISTS outbox_state ON outbox (state, id)
 """,
     # Results were kept under keys that are no longer asked for.
     "DELETE FROM resource WHERE kind='cache'",
-    # An object's tags were kept beside what else is known of it, and survived it.
+    # An object's tags and a pipeline's cached results survived what they belong to.
     """
 UPDATE resource SET document=json_set(document, '$.Tags', json((
     SELECT json_extract(tags.document, '$.Tags') FROM resource AS tags
@@ -43,7 +43,8 @@ UPDATE resource SET document=json_set(document, '$.Tags', json((
 WHERE kind='object' AND EXISTS (
     SELECT 1 FROM resource AS tags
     WHERE tags.kind='tags' AND tags.name='arn:aws:s3:::' || resource.name);
-DELETE FROM resource WHERE kind='tags' AND name LIKE 'arn:aws:s3:::%'
+DELETE FROM resource WHERE kind='tags' AND name LIKE 'arn:aws:s3:::%';
+UPDATE resource SET parent=substr(name, 1, instr(name, '/') - 1) WHERE kind='cache'
 """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -200,6 +201,10 @@ class Store:
             "DELETE FROM resource WHERE kind=? AND name=?", (kind, name)
         )
         return cursor.rowcount > 0
+
+    def delete_below(self, kind: str, parent: str) -> None:
+        """Delete every document of a kind below a parent."""
+        self._connection().execute("DELETE FROM resource WHERE kind=? AND parent=?", (kind, parent))
 
     def every(self, kind: str, parent: str | None = None) -> list[Document]:
         """Every document of a kind (below a parent), oldest first."""

@@ -13,7 +13,7 @@ from pipeline.local.errors import ServiceError, not_found
 from pipeline.local.services.listing import page
 from pipeline.local.services.registry import package_container
 from pipeline.local.services.s3 import stream
-from pipeline.local.services.tags import tag
+from pipeline.local.services.tags import tag, untag
 from pipeline.local.store import Document
 
 
@@ -43,6 +43,14 @@ def _create(account: Account, kind: str, name: str, document: Document) -> None:
         account.store.put(kind, name, {"CreationTime": time.time(), **document})
 
 
+def _delete(account: Account, kind: str, name: str) -> Document:
+    _describe(account, kind, name)
+    with account.store.transaction():
+        account.store.delete(kind, name)
+        untag(account, account.arn("sagemaker", f"{kind}/{name}"))
+    return {}
+
+
 def _describe(account: Account, kind: str, name: str) -> Document:
     document = account.store.get(kind, name)
     if document is None:
@@ -62,9 +70,7 @@ def list_models(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DeleteModel")
 def delete_model(account: Account, request: Document) -> Document:
-    _describe(account, "model", request["ModelName"])
-    account.store.delete("model", request["ModelName"])
-    return {}
+    return _delete(account, "model", request["ModelName"])
 
 
 @answers("sagemaker:CreateEndpointConfig")
@@ -91,9 +97,7 @@ def list_endpoint_configs(account: Account, request: Document) -> Document:
 
 @answers("sagemaker:DeleteEndpointConfig")
 def delete_endpoint_config(account: Account, request: Document) -> Document:
-    _describe(account, "endpoint-config", request["EndpointConfigName"])
-    account.store.delete("endpoint-config", request["EndpointConfigName"])
-    return {}
+    return _delete(account, "endpoint-config", request["EndpointConfigName"])
 
 
 @answers("sagemaker:CreateEndpoint")
@@ -201,9 +205,7 @@ def update_endpoint_weights_and_capacities(account: Account, request: Document) 
 
 @answers("sagemaker:DeleteEndpoint")
 def delete_endpoint(account: Account, request: Document) -> Document:
-    _describe(account, "endpoint", request["EndpointName"])
-    account.store.delete("endpoint", request["EndpointName"])  # its supervisor sees it and ends
-    return {}
+    return _delete(account, "endpoint", request["EndpointName"])  # its supervisor sees it and ends
 
 
 @answers("sagemaker-runtime:InvokeEndpoint")

@@ -16,7 +16,7 @@ from pipeline.local.runner import UNFINISHED, execution_lock, finish
 from pipeline.local.selection import selection
 from pipeline.local.services.jobs import describe_job
 from pipeline.local.services.listing import listed, page
-from pipeline.local.services.tags import tag
+from pipeline.local.services.tags import tag, untag
 from pipeline.local.store import Document
 
 RUNNER_LEAVES_WITHIN_S = 10.0
@@ -122,11 +122,13 @@ def delete_pipeline(account: Account, request: Document) -> Document:
             raise ServiceError("ConflictException", message)
         for known in executions:
             arn, token = known["PipelineExecutionArn"], known.get("ClientRequestToken")
-            for step in store.every("step", parent=arn):
-                store.delete("step", f"{arn}/{step['StepName']}")
+            store.delete_below("step", arn)
             store.delete("start-token", f"{name}/{token}")
-            store.delete("execution", arn)
+            untag(account, arn)
+        store.delete_below("execution", name)
+        store.delete_below("cache", name)
         store.delete("pipeline", name)
+        untag(account, pipeline["PipelineArn"])
     return {"PipelineArn": pipeline["PipelineArn"]}
 
 
@@ -283,12 +285,25 @@ def stop_pipeline_execution(account: Account, request: Document) -> Document:
     arn = request["PipelineExecutionArn"]
     _execution(account, arn)
 
-    def stop(item: Document) -> Document:
+    def stop(item: Document) -> Document | None:
+        if _is_repeated(item, "stop", request):
+            return None
         _check_status(item, UNFINISHED, "It must be Executing to be stopped.")
-        return {**item, "PipelineExecutionStatus": "Stopping"}
+        return {**item, **_token(item, "stop", request), "PipelineExecutionStatus": "Stopping"}
 
     account.store.change("execution", arn, stop)
     return {"PipelineExecutionArn": arn}
+
+
+def _is_repeated(execution: Document, what: str, request: Document) -> bool:
+    """Whether a request of this token was carried out already."""
+    return f"{what} {request.get('ClientRequestToken')}" in execution.get("Tokens", [])
+
+
+def _token(execution: Document, what: str, request: Document) -> Document:
+    """The tokens of an execution with that of a request, by which its repetition is known."""
+    token = request.get("ClientRequestToken")
+    return {"Tokens": [*execution.get("Tokens", []), *([f"{what} {token}"] if token else [])]}
 
 
 def _check_status(execution: Document, allowed: tuple[str, ...], rule: str) -> None:
@@ -306,6 +321,7 @@ def retry_pipeline_execution(account: Account, request: Document) -> Document:
         _check_status(item, ("Failed", "Stopped"), "It must be Failed or Stopped to be retried.")
         return {
             **item,
+            **_token(item, "retry", request),
             "ParallelismConfiguration": request.get("ParallelismConfiguration")
             or item.get("ParallelismConfiguration"),
             "PipelineExecutionStatus": "Executing",
@@ -313,7 +329,10 @@ def retry_pipeline_execution(account: Account, request: Document) -> Document:
             "FailureReason": None,
         }
 
-    retry(_execution(account, arn))
+    execution = _execution(account, arn)
+    if _is_repeated(execution, "retry", request):
+        return {"PipelineExecutionArn": arn}
+    retry(execution)
     # A runner that has just recorded the end still takes a moment to leave.
     lock = execution_lock(account, arn)
     with held(lock, what=f"execution {arn}", within_s=RUNNER_LEAVES_WITHIN_S) as descriptor:

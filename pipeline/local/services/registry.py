@@ -9,7 +9,7 @@ from pipeline.local.delivery import deliver_in_background
 from pipeline.local.errors import ServiceError, not_found
 from pipeline.local.services.events import emit
 from pipeline.local.services.listing import page
-from pipeline.local.services.tags import tag
+from pipeline.local.services.tags import tag, untag
 from pipeline.local.store import Document
 
 GROUP = "model-package-group"
@@ -75,6 +75,7 @@ def delete_model_package_group(account: Account, request: Document) -> Document:
                 f"Model Package Group {group['ModelPackageGroupArn']} still has model packages",
             )
         account.store.delete(GROUP, name)
+        untag(account, group["ModelPackageGroupArn"])
     return {}
 
 
@@ -195,6 +196,7 @@ def delete_model_package(account: Account, request: Document) -> Document:
     package = describe_model_package(account, request)
     with account.store.transaction():
         account.store.delete(PACKAGE, package["ModelPackageArn"])
+        untag(account, package["ModelPackageArn"])
         _emit_state_change(account, {**package, "ModelPackageStatus": "Deleting"})
     deliver_in_background(account)
     return {}

@@ -5,12 +5,16 @@ Source: SageMaker API, Search and SearchExpression.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
+from pipeline.local.services.endpoints import describe_endpoint
+from pipeline.local.services.jobs import describe_training_job
 from pipeline.local.services.listing import listed, page
+from pipeline.local.services.pipelines import describe_pipeline_execution
 from pipeline.local.store import Document
 
 # Resource of the request → kind of the store, member of its ARN.
@@ -21,6 +25,13 @@ RESOURCES = {
     "Endpoint": ("endpoint", "EndpointArn"),
     "Pipeline": ("pipeline", "PipelineArn"),
     "PipelineExecution": ("execution", "PipelineExecutionArn"),
+}
+# Kind of the store → the operation that tells of one as it is, though its process was killed, and
+# the member that names it.
+SEEN: dict[str, tuple[Callable[[Account, Document], Document], str]] = {
+    "training-job": (describe_training_job, "TrainingJobName"),
+    "endpoint": (describe_endpoint, "EndpointName"),
+    "execution": (describe_pipeline_execution, "PipelineExecutionArn"),
 }
 OPERATORS: dict[str, Callable[[Any, str], bool]] = {
     "Equals": lambda value, wanted: value is not None and str(value) == wanted,
@@ -47,7 +58,12 @@ def search(account: Account, request: Document) -> Document:
     kind, arn = RESOURCES[resource]
     expression = request.get("SearchExpression", {})
     found = []
+    see, name = SEEN.get(kind, (None, ""))
     for document in account.store.every(kind):
+        try:
+            document = see(account, {name: document[name]}) if see else document
+        except ServiceError:  # it was deleted meanwhile
+            continue
         tags = (account.store.get("tags", document[arn]) or {}).get("Tags", {})
         if _holds(expression, {**document, "Tags": tags}):
             seen = {**document, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
@@ -89,10 +105,22 @@ def _holds(expression: Document, document: Document) -> bool:
 
 
 def _compare(item: Document, document: Document) -> bool:
-    operator = item.get("Operator", "Equals" if "Value" in item else "Exists")
+    operator, wanted = item.get("Operator", "Equals" if "Value" in item else "Exists"), ""
     try:
-        return OPERATORS[operator](_value(document, item["Name"]), item.get("Value", ""))
+        if "Value" in item:
+            wanted = _epoch(item["Value"]) if item["Name"].endswith("Time") else item["Value"]
+        return OPERATORS[operator](_value(document, item["Name"]), wanted)
     except ValueError as error:
         raise ServiceError(
-            "ValidationException", f"{operator} of {item['Name']} takes a number"
+            "ValidationException",
+            f"{operator} of {item['Name']} takes a number, or of a time one as 2026-01-31T12:00:00",
         ) from error
+
+
+def _epoch(text: str) -> str:
+    """A time in ISO 8601, of UTC where it names no zone, as the number that a document has."""
+    try:
+        return str(float(text))
+    except ValueError:
+        time = dt.datetime.fromisoformat(text)
+        return str((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp())

@@ -35,3 +35,8 @@ def tag(account: Account, arn: str, request: Document) -> None:
     """Keep the tags that a Create request carries."""
     if request.get("Tags"):
         add_tags(account, {"ResourceArn": arn, "Tags": request["Tags"]})
+
+
+def untag(account: Account, arn: str) -> None:
+    """Forget the tags of a resource that is deleted: another of its name begins without."""
+    account.store.delete("tags", arn)

@@ -244,6 +244,14 @@ def test_a_stopped_execution_ends_its_jobs(box: Any) -> None:
         box.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=arn)
 
 
+def found_executing(box: Any) -> list[Any]:
+    status = {"Name": "PipelineExecutionStatus", "Operator": "Equals", "Value": "Executing"}
+    found = box.client("sagemaker").search(
+        Resource="PipelineExecution", SearchExpression={"Filters": [status]}
+    )
+    return list(found["Results"])
+
+
 def test_a_killed_runner_is_seen_its_job_ends_and_a_retry_reuses_what_succeeded(box: Any) -> None:
     arn = start_waiting(box, processing(box, "Before", SCRIPT, "0.9"))
     runner = next(
@@ -252,6 +260,7 @@ def test_a_killed_runner_is_seen_its_job_ends_and_a_retry_reuses_what_succeeded(
         if b"pipeline.local.runner" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
     os.kill(runner, signal.SIGKILL)
+    box.wait_until(lambda: not found_executing(box))  # before anybody describes the execution
     execution = box.wait_for_execution(arn)
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert "was killed" in execution["FailureReason"]
@@ -383,3 +392,32 @@ def test_a_deleted_pipeline_takes_its_executions_with_it_unless_one_runs(box: An
     with pytest.raises(sagemaker.exceptions.ResourceNotFound):
         sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
     assert box.account.store.every("step", parent=arn) == []
+
+
+def test_a_pipeline_made_again_reuses_nothing_of_the_one_deleted(box: Any) -> None:
+    steps = {"Steps": [processing(box, "P", SCRIPT, "0.9", cached=True)]}
+    arn = box.run(steps)["PipelineExecutionArn"]
+    sagemaker, pipeline = box.client("sagemaker"), arn.partition("/execution/")[0]
+    for resource in (pipeline, arn):
+        sagemaker.add_tags(ResourceArn=resource, Tags=[{"Key": "k", "Value": "old"}])
+    sagemaker.delete_pipeline(PipelineName="p")
+    for resource in (pipeline, arn):
+        assert sagemaker.list_tags(ResourceArn=resource)["Tags"] == []
+    again = box.steps(box.run(steps)["PipelineExecutionArn"])["P"]
+    assert "CacheHitResult" not in again
+
+
+def test_a_retry_or_a_stop_that_comes_twice_is_carried_out_once(box: Any) -> None:
+    arn = start_waiting(box)
+    sagemaker = box.client("sagemaker")
+    stop = {"PipelineExecutionArn": arn, "ClientRequestToken": "s" * 32}
+    sagemaker.stop_pipeline_execution(**stop)
+    box.wait_for_execution(arn)
+    assert sagemaker.stop_pipeline_execution(**stop)["PipelineExecutionArn"] == arn
+    box.put("code/Wait/main.py", "")
+    retry = {"PipelineExecutionArn": arn, "ClientRequestToken": "r" * 32}
+    sagemaker.retry_pipeline_execution(**retry)
+    assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Succeeded"
+    assert sagemaker.retry_pipeline_execution(**retry)["PipelineExecutionArn"] == arn
+    ended = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    assert ended["PipelineExecutionStatus"] == "Succeeded"

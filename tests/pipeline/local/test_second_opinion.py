@@ -221,12 +221,30 @@ def test_packages_are_found_by_metadata_status_and_number(box: Any) -> None:
     assert search(box, ("ModelPackageGroupName", "In", "x,y")) == []
     with pytest.raises(ClientError, match="takes a number"):
         search(box, ("ModelPackageGroupName", "LessThan", "g"))
+    with pytest.raises(ClientError, match="of a time one as 2026-01-31T12:00:00"):
+        search(box, ("CreationTime", "LessThan", "yesterday"))
+    assert search(box, ("CreationTime", "GreaterThan", "2020-01-01T00:00:00Z")) == [1, 2, 3]
+    assert search(box, ("CreationTime", "LessThan", "2020-01-01T00:00:00")) == []
     with pytest.raises(ClientError, match="Project is not searched here"):
         sagemaker.search(Resource="Project")
     arns = [f"{SAGEMAKER}:model-package/g/1", f"{SAGEMAKER}:model-package/g/9"]
     both = sagemaker.batch_describe_model_package(ModelPackageArnList=arns)
     assert list(both["ModelPackageSummaries"]) == arns[:1]
     assert list(both["BatchDescribeModelPackageErrorMap"]) == arns[1:]
+
+
+def test_tags_go_with_the_resource_they_belong_to(box: Any) -> None:
+    sagemaker, tags = box.client("sagemaker"), [{"Key": "k", "Value": "old"}]
+    config = box.create_config("c", box.register("word"))
+    sagemaker.delete_model_package(ModelPackageName=f"{SAGEMAKER}:model-package/g/1")
+    for kind, delete, name in (
+        ("model-package-group/g", "delete_model_package_group", {"ModelPackageGroupName": "g"}),
+        ("endpoint-config/c", "delete_endpoint_config", {"EndpointConfigName": config}),
+        ("model/c", "delete_model", {"ModelName": config}),
+    ):
+        sagemaker.add_tags(ResourceArn=f"{SAGEMAKER}:{kind}", Tags=tags)
+        getattr(sagemaker, delete)(**name)
+        assert sagemaker.list_tags(ResourceArn=f"{SAGEMAKER}:{kind}")["Tags"] == []
 
 
 def test_lists_page_to_the_end_in_every_order(box: Any) -> None:

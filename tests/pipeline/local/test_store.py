@@ -83,13 +83,13 @@ def test_a_home_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has(
 ) -> None:
     store.put("model", "m", {"a": 1})
     store.put("cache", "old", {})
-    store.put("object", "b/k", {"ETag": "e"})
+    store.put("object", "b/k", {"ETag": "e", "ModifiedNs": 1})
     store.put("tags", "arn:aws:s3:::b/k", {"Tags": {"k": "v"}})
     store._connection().execute("PRAGMA user_version=1")
     again = Store(store.path)
     assert again.get("model", "m") == {"a": 1}
     assert again.get("cache", "old") is None
-    assert again.get("object", "b/k") == {"ETag": "e", "Tags": {"k": "v"}}
+    assert again.get("object", "b/k") == {"ETag": "e", "ModifiedNs": 1, "Tags": {"k": "v"}}
     assert again.every("tags") == []
     assert again._version(again._connection()) == SCHEMA_VERSION
 
