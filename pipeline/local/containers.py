@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.local import sandbox
 from pipeline.local.errors import StepError, StepStoppedError
-from pipeline.local.launch import end_group
+from pipeline.local.launch import end_rest
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -142,7 +142,7 @@ def run_containers(
             time.sleep(POLL_S)
         for process, item in zip(processes, containers, strict=True):
             _close(process)
-            end_group(str(item.folder / "usage.json"))
+            end_rest(str(item.folder / "usage.json"))
     if isinstance(ended, StepStoppedError) or getattr(ended, "kind", "") == "MaxRuntimeExceeded":
         raise ended  # type: ignore[misc]
     failed = ended or _failure(containers, processes)
@@ -235,7 +235,7 @@ def start_container(
 def end_orphans(folder: Path) -> None:
     """End and remove what is left of the commands whose records are in the folders of `folder`."""
     for record in folder.glob("*/usage.json.group"):
-        end_group(str(record).removesuffix(".group"))
+        end_rest(str(record).removesuffix(".group"))
     for links in folder.glob(f"*/{LINKS}"):
         with suppress(OSError):  # launch.py was there first
             _remove_links(Path(links.read_text()))

@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.local.errors import LocalAccountError
+from pipeline.local.launch import LOCK_VARIABLE, RECORD_VARIABLE
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
-
-LOCK_VARIABLE = "LOCAL_ACCOUNT_LOCK"
 # Started by this process and not yet seen to end: kept so that a long-lived one leaves no zombies.
 _CHILDREN: list[subprocess.Popen[bytes]] = []
 # A look at a lock (`is_alive`) holds it, shared, for microseconds: an owner-to-be tries again.
@@ -129,5 +128,9 @@ def release_inherited_lock() -> None:
 
 
 def own_environment() -> dict[str, str]:
-    """The environment of the account's own processes: the caller's, able to import this package."""
-    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"}
+    """The environment of the account's own processes: the caller's, able to import this package.
+
+    Whatever job or function the caller is in, they are none of it.
+    """
+    variables = {key: value for key, value in os.environ.items() if key != RECORD_VARIABLE}
+    return {**variables, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"}
