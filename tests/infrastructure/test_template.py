@@ -13,7 +13,15 @@ from predict_api.settings import Settings as PredictSettings
 from predict_api.throttle import BURST, RATE_PER_S
 
 from pipeline.stack.requests import TEMPLATE_BYTES, compact
-from tests.infrastructure.template import PATH, listed, resources, statements, template
+from tests.infrastructure.template import (
+    PATH,
+    listed,
+    present,
+    resolved,
+    resources,
+    statements,
+    template,
+)
 
 ROLES = resources("AWS::IAM::Role")
 # Actions that AWS knows no resources for: "*" is the only thing to write.
@@ -370,6 +378,60 @@ def test_nothing_that_holds_data_outlives_the_stack() -> None:
     for name, resource in template()["Resources"].items():
         if resource["Type"] in kept:
             assert resource["DeletionPolicy"] == "Delete", name
+
+
+# parameters that add or take away resources, and what comes with each
+OPTIONS = {
+    "default": ({}, set()),
+    "firewall": ({"WafRequestsPer5Minutes": "500"}, {"Firewall"}),
+    "key": ({"EncryptWithKmsKey": "true"}, {"Key"}),
+    "mail": ({"AlarmEmail": "me@example.org"}, {"AlarmSubscription"}),
+    "budget": (
+        {"AlarmEmail": "me@example.org", "MonthlyBudgetUsd": "20"},
+        {"AlarmSubscription", "Budget"},
+    ),
+    "silence": ({"AlarmOnSilence": "true"}, {"SilenceAlarm"}),
+    "another bucket": ({"DataBucket": "my-reviews"}, set()),
+    "no reserve": ({"PredictConcurrency": "0"}, set()),
+    "feedback": ({"KeepFeedback": "true"}, set()),
+    "encrypted feedback": ({"KeepFeedback": "true", "EncryptWithKmsKey": "true"}, {"Key"}),
+    "machines": (
+        {"EndpointMode": "RealTime", "ShadowVersion": "3"},
+        {"EndpointErrorsAlarm", "EndpointLatencyAlarm"},
+    ),
+    "code": (
+        {
+            "PredictCodeKey": "source/a.zip",
+            "DeployCodeKey": "source/b.zip",
+            "ImageUri": f"image@sha256:{'0' * 64}",
+        },
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_with_and_without_each_option_everything_refers_to_what_is_there(option: str) -> None:
+    given, more = OPTIONS[option]
+    made = present(given)
+    assert made.keys() - present({}).keys() == more
+    for name, resource in made.items():
+        properties = json.dumps(resolved(resource["Properties"], given))
+        assert not re.search(r'"(Ref|Fn::\w+)"', properties), name
+        assert set(listed(resource.get("DependsOn", []))) <= made.keys()
+    outputs = {name: resolved(one["Value"], given) for name, one in template()["Outputs"].items()}
+    assert all(outputs.values())
+
+
+def test_what_an_option_turns_off_is_told_to_nobody() -> None:
+    off = resolved(resources("AWS::Lambda::Function")["DeployFunction"], {})
+    on = resolved(resources("AWS::Lambda::Function")["DeployFunction"], OPTIONS["key"][0])
+    assert off["Environment"]["Variables"]["KMS_KEY_ARN"] == ""
+    assert on["Environment"]["Variables"]["KMS_KEY_ARN"].startswith("arn:aws:kms:")
+    (distribution,) = resources("AWS::CloudFront::Distribution").values()
+    assert "WebACLId" not in resolved(distribution, {})["DistributionConfig"]
+    guarded = resolved(distribution, OPTIONS["firewall"][0])["DistributionConfig"]
+    assert guarded["WebACLId"].startswith("arn:aws:wafv2:")
 
 
 def test_every_test_that_the_guide_names_is_there() -> None:
