@@ -141,13 +141,15 @@ def destroy(options: Namespace, settings: Settings) -> int:
 
 
 def policies(options: Namespace, settings: Settings) -> int:
-    """Print the policies of engineer and reviewer."""
+    """Print the policies of engineer and reviewer, and what bounds the stack's roles."""
     from pipeline.stack import policies as known
+    from pipeline.stack.boundary import boundary
 
-    target = _target(options, settings)
+    account = _target(options, settings).account
     made = {
-        "engineer": known.engineer(target.account),
-        "reviewer": known.reviewer(target.account),
+        "boundary": boundary(account, options.data_bucket),
+        "engineer": known.engineer(account),
+        "reviewer": known.reviewer(account),
     }
     _print_json(made[options.role] if options.role else made)
     return 0

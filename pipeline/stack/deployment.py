@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import StackError
 from pipeline.packages import Package, function_package, image_source, image_tag
+from pipeline.stack.boundary import refuse_unbounded
 from pipeline.stack.cloudformation import (
     EMPTY,
     Change,
@@ -179,6 +180,7 @@ class Deployment:
 
     def deploy(self) -> State:
         """Bring everything to the wish; the stack as it is then."""
+        refuse_unbounded(self._target)
         state = self._usable()
         if state is None:
             # the packages need a bucket first, and the stack makes it: stand-ins meanwhile

@@ -20,6 +20,12 @@ are: lambda/template.yaml. Some that are often wanted:
   --parameter DataBucket=my-reviews              another bucket that runs may read
   --parameter WafRequestsPer5Minutes=500         a firewall that bounds each address"""
 
+BOUNDARY = """\
+Before the first deployment an administrator makes the boundary, once a stage and region:
+  sentiment stack policies --role boundary > boundary.json
+  aws iam create-policy --policy-name sentiment-dev-boundary-us-east-1 \\
+      --policy-document file://boundary.json"""
+
 
 def add_stack(adder: Any, add_command: AddCommand) -> None:
     """Add `stack` and its commands; `add_command` makes one as the others are made."""
@@ -52,7 +58,11 @@ def add_stack(adder: Any, add_command: AddCommand) -> None:
         "Versions, reports and everything else in the stack's buckets go with it.",
     )
     policies = add_command(
-        verbs, "policies", commands.policies, "print what engineer and reviewer must be allowed"
+        verbs,
+        "policies",
+        commands.policies,
+        "print what engineer and reviewer must be allowed, and what bounds the stack's roles",
+        BOUNDARY,
     )
     for parser in (plan, deploy, status, outputs, costs, destroy, policies):
         parser.add_argument("--stage", choices=STAGES, help="[SENTIMENT_STAGE, or dev]")
@@ -69,4 +79,12 @@ def add_stack(adder: Any, add_command: AddCommand) -> None:
             "--dry-run", action="store_true", help="print the requests and send none"
         )
     destroy.add_argument("--yes", action="store_true", help="do not ask")
-    policies.add_argument("--role", choices=("engineer", "reviewer"), help="only this one")
+    policies.add_argument(
+        "--role", choices=("boundary", "engineer", "reviewer"), help="only this one"
+    )
+    policies.add_argument(
+        "--data-bucket",
+        metavar="NAME",
+        default="",
+        help="another bucket that runs may read, for the boundary (DataBucket of the stack)",
+    )

@@ -2,86 +2,126 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from pipeline.settings import PROJECT, Account
+from pipeline.stack.iam import (
+    PARTITION,
+    ROLES,
+    boundary_arn,
+    own_key,
+    passing,
+    policy,
+    role,
+    sagemaker,
+    statement,
+)
 
-PARTITION = "aws"
-TAGGING = ("TagResource", "UntagResource", "ListTagsForResource")
+# What CloudFormation asks of a key that has just been made: its tags may count minutes later.
+# https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+NEW_KEY = (
+    "CreateKey",
+    "TagResource",
+    "DescribeKey",
+    "EnableKeyRotation",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "ListResourceTags",
+)
 OWN_KEY = (
     "Decrypt",
     "Encrypt",
     "GenerateDataKey",
     "CreateGrant",
-    "EnableKeyRotation",
-    "GetKeyPolicy",
-    "GetKeyRotationStatus",
-    "ListResourceTags",
+    "DescribeKey",
+    "PutKeyPolicy",
     "UntagResource",
     "UpdateKeyDescription",
     "ScheduleKeyDeletion",
 )
-# What whoever has an HTTP API write its access log must be allowed; these know no resources.
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
-ACCESS_LOGS = (
-    "CreateLogDelivery",
-    "GetLogDelivery",
-    "UpdateLogDelivery",
-    "DeleteLogDelivery",
-    "ListLogDeliveries",
-    "PutResourcePolicy",
-    "DescribeResourcePolicies",
+# What SageMaker makes for a stack and its runs, by name
+KINDS = ("pipeline", "model-package-group", "model-package", "model", "endpoint-config", "endpoint")
+# What knows no names that a template could choose
+NAMELESS = (
+    "cloudformation:ValidateTemplate",
+    "cloudformation:GetTemplateSummary",
+    "cloudfront:*Distribution*",
+    "cloudfront:*OriginAccessControl*",
+    "cloudfront:*ResponseHeadersPolic*",
+    "cloudfront:*Invalidation*",
+    "cloudfront:TagResource",
+    "cloudfront:UntagResource",
+    "cloudfront:ListTagsForResource",
+    # AWS knows a subscription by no name of ours:
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
+    "sns:GetSubscriptionAttributes",
+    "sns:SetSubscriptionAttributes",
+    "sns:Unsubscribe",
+    # What whoever has an HTTP API write its access log must be allowed
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DeregisterScalableTarget",
+    "sagemaker:List*",
+    "cloudwatch:DescribeAlarms",
+    "logs:DescribeLogGroups",
 )
-SUBSCRIPTION = ("GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe")
 
 
 def reviewer(account: Account) -> dict[str, Any]:
     """See the registry, decide on its versions, read their reports."""
-    group = _sagemaker(account, f"model-package-group/{account.model_package_group}")
-    packages = _sagemaker(account, f"model-package/{account.model_package_group}/*")
-    bucket = f"arn:{PARTITION}:s3:::{account.bucket}"
-    endpoint = account.endpoint_name
-    return _policy(
-        _allow(
+    group, packages, *served = sagemaker(
+        account,
+        f"model-package-group/{account.model_package_group}",
+        f"model-package/{account.model_package_group}/*",
+        f"endpoint/{account.endpoint_name}",
+        f"endpoint-config/{account.endpoint_name}-v*",
+        f"model/{account.endpoint_name}-v*",
+    )
+    pipeline = f"pipeline/{account.pipeline_name}"
+    bucket = f"s3:::{account.bucket}"
+    return policy(
+        statement(
             "SeeTheRegistry",
-            ["ListModelPackages", "DescribeModelPackage", "DescribeModelPackageGroup"],
-            [group, packages],
+            [
+                "sagemaker:ListModelPackages",
+                "sagemaker:DescribeModelPackage",
+                "sagemaker:DescribeModelPackageGroup",
+            ],
+            group,
+            packages,
         ),
-        _allow("Decide", ["UpdateModelPackage"], [packages]),
-        _allow(
+        statement("Decide", ["sagemaker:UpdateModelPackage"], packages),
+        statement(
             "SeeWhatIsServed",
-            ["DescribeEndpoint", "DescribeEndpointConfig", "DescribeModel"],
             [
-                _sagemaker(account, f"endpoint/{endpoint}"),
-                _sagemaker(account, f"endpoint-config/{endpoint}-v*"),
-                _sagemaker(account, f"model/{endpoint}-v*"),
+                "sagemaker:DescribeEndpoint",
+                "sagemaker:DescribeEndpointConfig",
+                "sagemaker:DescribeModel",
             ],
+            *served,
         ),
-        _allow(
+        statement(
             "SeeWhatARunWasGiven",
-            ["ListPipelineExecutions", "ListPipelineParametersForExecution"],
-            [
-                _sagemaker(account, f"pipeline/{account.pipeline_name}"),
-                _sagemaker(account, f"pipeline/{account.pipeline_name}/execution/*"),
-            ],
+            ["sagemaker:ListPipelineExecutions", "sagemaker:ListPipelineParametersForExecution"],
+            *sagemaker(account, pipeline, f"{pipeline}/execution/*"),
         ),
-        {
-            "Sid": "ReadReportsAndHistory",
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": [
-                f"{bucket}/runs/*/Evaluate/*",
-                f"{bucket}/deployments/{endpoint}/history/*",
-            ],
-        },
-        {
-            "Sid": "FindTheHistory",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            # without s3:prefix, which GetObject does not name: a missing report is 404, not 403
-            "Resource": bucket,
-        },
-        _own_key(account, "ReadWhatIsEncrypted", ["kms:Decrypt"]),
+        statement(
+            "ReadReportsAndHistory",
+            ["s3:GetObject"],
+            f"{bucket}/runs/*/Evaluate/*",
+            f"{bucket}/deployments/{account.endpoint_name}/history/*",
+        ),
+        # without s3:prefix, which GetObject does not name: a missing report is 404, not 403
+        statement("FindTheHistory", ["s3:ListBucket"], bucket),
+        own_key(account, "ReadWhatIsEncrypted", "kms:Decrypt"),
     )
 
 
@@ -89,138 +129,88 @@ def engineer(account: Account) -> dict[str, Any]:
     """Deploy and remove the stack, run the pipeline, read its logs.
 
     CloudFormation acts with the engineer's own rights, so the services of the template are in it,
-    bounded to what bears the project's name where a service knows names. Who may write the stack's
-    roles and hand them to a function is an administrator of the account in effect: docs/aws.md.
+    bounded to what bears the project's name where a service knows names.
     """
-    name, region, number = account.name, account.region, account.account_id
-    here = f"{region}:{number}"
-    return _policy(
-        _services("Stack", ["cloudformation"], f"cloudformation:{here}:stack/{name}/*"),
-        _whole(
-            "CheckTheTemplate",
-            ["cloudformation:ValidateTemplate", "cloudformation:GetTemplateSummary"],
-        ),
-        _services("Buckets", ["s3"], f"s3:::{name}-*"),
-        _services("Functions", ["lambda"], f"lambda:{here}:function:{name}-*"),
-        _services("Rules", ["events"], f"events:{here}:rule/{name}-*"),
-        _services("Queue", ["sqs"], f"sqs:{here}:{name}-*"),
-        _services("Topic", ["sns"], f"sns:{here}:{name}-*"),
-        # AWS knows a subscription by no name of ours:
-        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
-        _whole("Subscription", [f"sns:{operation}" for operation in SUBSCRIPTION]),
-        _services(
-            "Alarms",
-            ["cloudwatch"],
-            f"cloudwatch:{here}:alarm:{name}-*",
-            # autoscaling's, which go with the endpoint
-            f"cloudwatch:{here}:alarm:TargetTracking-endpoint/{name}/*",
-        ),
-        _services("Image", ["ecr"], f"ecr:{here}:repository/{name}-*"),
-        _services("ImageBuild", ["codebuild"], f"codebuild:{here}:project/{name}-*"),
-        _services("Logs", ["logs"], f"logs:{here}:log-group:*{name}*"),
-        _services("JobLogs", ["logs"], f"logs:{here}:log-group:/aws/sagemaker/*"),
-        _services(
-            "Models",
-            ["sagemaker"],
-            *(
-                f"sagemaker:{here}:{kind}/{name}*"
-                for kind in (
-                    "pipeline",
-                    "model-package-group",
-                    "model-package",
-                    "model",
-                    "endpoint-config",
-                    "endpoint",
-                )
-            ),
-            *(
-                f"sagemaker:{here}:{kind}/pipelines-*"
-                for kind in ("processing-job", "training-job")
-            ),
-            f"sagemaker:{here}:processing-job/{PROJECT}-evaluate-*",
-        ),
-        _services("Roles", ["iam"], f"iam::{number}:role/{name}-*"),
-        {
-            "Sid": "HandThemOut",
-            "Effect": "Allow",
-            "Action": "iam:PassRole",
-            "Resource": f"arn:{PARTITION}:iam::{number}:role/{name}-*",
-            "Condition": {
-                "StringEquals": {
-                    "iam:PassedToService": [
-                        "lambda.amazonaws.com",
-                        "sagemaker.amazonaws.com",
-                        "codebuild.amazonaws.com",
-                    ]
-                }
+    named = _named(account)
+    return policy(
+        # an action counts for the resources of its own service alone
+        statement("Named", [f"{service}:*" for service in named], *chain(*named.values())),
+        statement("Nameless", NAMELESS),
+        *_roles(account),
+        # by CloudFormation alone: by hand it would be a way to the keys of others, by their tags
+        statement(
+            "NewKey",
+            [f"kms:{operation}" for operation in NEW_KEY],
+            condition={
+                "ForAnyValue:StringEquals": {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
             },
-        },
-        _services("Api", ["apigateway"], f"apigateway:{region}::/*"),
-        _services("Budget", ["budgets"], f"budgets::{number}:budget/{name}-*"),
-        _services("Firewall", ["wafv2"], f"wafv2:us-east-1:{number}:global/*"),
-        # these know no names that a template could choose
-        _whole(
-            "Website",
-            [
-                "cloudfront:*Distribution*",
-                "cloudfront:*OriginAccessControl*",
-                "cloudfront:*ResponseHeadersPolic*",
-                "cloudfront:*Invalidation*",
-                *(f"cloudfront:{verb}" for verb in TAGGING),
-            ],
         ),
-        _whole("AccessLogs", [f"logs:{operation}" for operation in ACCESS_LOGS]),
-        _whole(
-            "StopScaling",
-            [
-                "application-autoscaling:DescribeScalableTargets",
-                "application-autoscaling:DeregisterScalableTarget",
-            ],
-        ),
-        _whole("Look", ["sagemaker:List*", "cloudwatch:DescribeAlarms", "logs:DescribeLogGroups"]),
-        _whole("Key", ["kms:CreateKey", "kms:DescribeKey", "kms:PutKeyPolicy", "kms:TagResource"]),
-        _own_key(account, "OwnKey", [f"kms:{operation}" for operation in OWN_KEY]),
+        own_key(account, "OwnKey", *(f"kms:{operation}" for operation in OWN_KEY)),
     )
 
 
-def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _allow(sid: str, operations: list[str], resources: list[str]) -> dict[str, Any]:
-    actions = [f"sagemaker:{operation}" for operation in operations]
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-
-
-def _services(sid: str, services: list[str], *resources: str) -> dict[str, Any]:
-    """All of a service, but only of what bears the project's name."""
-    arns = [f"arn:{PARTITION}:{resource}" for resource in resources]
-    actions = [f"{service}:*" for service in services]
-    if services == ["iam"]:
-        actions = [
-            *(f"iam:{verb}Role" for verb in ("Create", "Get", "Delete", "Tag", "Untag", "Update")),
-            *(f"iam:{verb}RolePolicy" for verb in ("Put", "Get", "Delete")),
-            "iam:UpdateAssumeRolePolicy",
-            "iam:ListRolePolicies",
-            "iam:ListAttachedRolePolicies",
-        ]
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": arns}
-
-
-def _whole(sid: str, actions: list[str]) -> dict[str, Any]:
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": "*"}
-
-
-def _own_key(account: Account, sid: str, actions: list[str]) -> dict[str, Any]:
-    """The stack's key, where it has one: known by its tag, as the ARN of a key holds no name."""
+def _named(account: Account) -> dict[str, list[str]]:
+    """What bears the stack's name, where a service knows names, by service."""
+    name, here = account.name, f"{account.region}:{account.account_id}"
+    functions = (account.predict_function, account.deploy_function)
+    jobs = ("processing-job/pipelines-*", "training-job/pipelines-*")
+    evaluations = f"processing-job/{PROJECT}-evaluate-*"
     return {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": actions,
-        "Resource": f"arn:{PARTITION}:kms:{account.region}:{account.account_id}:key/*",
-        "Condition": {"StringEquals": {"aws:ResourceTag/sagemaker:project-name": account.name}},
+        "cloudformation": [f"cloudformation:{here}:stack/{name}/*"],
+        "s3": [f"s3:::{name}-*"],
+        "lambda": [f"lambda:{here}:function:{function}" for function in functions],
+        "events": [f"events:{here}:rule/{name}-*"],
+        "sqs": [f"sqs:{here}:{name}-*"],
+        "sns": [f"sns:{here}:{name}-*"],
+        "cloudwatch": [
+            f"cloudwatch:{here}:alarm:{name}-*",
+            # autoscaling's, which go with the endpoint
+            f"cloudwatch:{here}:alarm:TargetTracking-endpoint/{name}/*",
+        ],
+        "ecr": [f"ecr:{here}:repository/{name}-inference"],
+        "codebuild": [f"codebuild:{here}:project/{name}-inference"],
+        "logs": [
+            f"logs:{here}:log-group:*{name}*",
+            f"logs:{here}:log-group:/aws/sagemaker/*",
+        ],
+        "sagemaker": sagemaker(account, *(f"{k}/{name}*" for k in KINDS), *jobs, evaluations),
+        "apigateway": [f"apigateway:{account.region}::/*"],
+        "budgets": [f"budgets::{account.account_id}:budget/{name}-*"],
+        "wafv2": [f"wafv2:us-east-1:{account.account_id}:global/*"],
     }
 
 
-def _sagemaker(account: Account, resource: str) -> str:
-    return f"arn:{PARTITION}:sagemaker:{account.region}:{account.account_id}:{resource}"
+def _roles(account: Account) -> list[dict[str, Any]]:
+    """The stack's roles, within their boundary, which is the administrator's.
+
+    What may be written into a role, and who may take it, is then no way to more rights.
+    """
+    roles, bound = [role(account, which) for which in ROLES], boundary_arn(account)
+    written = ("CreateRole", "PutRolePolicy", "DeleteRolePolicy", "PutRolePermissionsBoundary")
+    others = (
+        *(f"{verb}Role" for verb in ("Get", "Delete", "Tag", "Untag", "Update")),
+        "UpdateAssumeRolePolicy",
+        "GetRolePolicy",
+        "ListRolePolicies",
+        "ListAttachedRolePolicies",
+    )
+    kept = ("CreatePolicyVersion", "DeletePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicy")
+    return [
+        statement(
+            "BoundRoles",
+            [f"iam:{operation}" for operation in written],
+            *roles,
+            condition={"StringEquals": {"iam:PermissionsBoundary": f"arn:{PARTITION}:{bound}"}},
+        ),
+        statement("Roles", [f"iam:{operation}" for operation in others], *roles),
+        passing(account, *ROLES, services=["lambda", "sagemaker", "codebuild"]),
+        statement("SeeTheBoundary", ["iam:GetPolicy"], bound),
+        # whatever else they are allowed
+        statement(
+            "KeepTheBoundary",
+            ["iam:DeleteRolePermissionsBoundary", *(f"iam:{operation}" for operation in kept)],
+            f"iam::{account.account_id}:role/{account.name}-*",
+            bound,
+            effect="Deny",
+        ),
+    ]

@@ -149,5 +149,9 @@ def invalidate(distribution: str, reference: str) -> Request:
 
 
 def compact(template: str) -> str:
-    """The template without its comment lines, which count towards the limit of a request."""
-    return re.sub(r"^ *#.*\n", "", template, flags=re.MULTILINE)
+    """The template without comment lines and what only scanners read.
+
+    Both count towards the limit of a request, and CloudFormation does nothing with them.
+    """
+    without_comments = re.sub(r"^ *#.*\n", "", template, flags=re.MULTILINE)
+    return re.sub(r"^    Metadata:.*\n(?: {6,}.*\n)*", "", without_comments, flags=re.MULTILINE)

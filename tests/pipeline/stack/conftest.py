@@ -21,7 +21,9 @@ from moto import mock_aws
 
 from pipeline.packages import image_tag
 from pipeline.settings import ROOT, Settings
+from pipeline.stack.boundary import boundary
 from pipeline.stack.deployment import Deployment, wish
+from pipeline.stack.iam import boundary_name
 from pipeline.target import Target, open_target
 from tests.infrastructure.template import template
 
@@ -37,6 +39,7 @@ SERVICES = (
     "sagemaker",
     "lambda",
     "application-autoscaling",
+    "iam",
 )
 OUTPUTS = {
     "ArtifactBucket": f"{NAME}-us-east-1-123456789012",
@@ -60,6 +63,7 @@ ARNS: dict[str, Callable[[Any], str]] = {
     "PipelineName": lambda name: f"arn:aws:sagemaker:{HERE}:pipeline/{name}",
     "ModelPackageGroupName": lambda name: f"arn:aws:sagemaker:{HERE}:model-package-group/{name}",
     "ModelPackageName": lambda arn: str(arn),
+    "PolicyArn": lambda arn: str(arn),
 }
 
 
@@ -71,6 +75,10 @@ class Cloud:
         self.talk = StringIO()
         self.sent: list[str] = []
         self.distribution = self._make_distribution()
+        target.client("iam").create_policy(  # as an administrator does, once
+            PolicyName=boundary_name(target.account),
+            PolicyDocument=json.dumps(boundary(target.account)),
+        )
         target.client("codebuild").create_project(
             name=f"{NAME}-inference",
             source={"type": "S3", "location": "bucket/none.zip"},

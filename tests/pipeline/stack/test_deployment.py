@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from argparse import Namespace
-from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +17,9 @@ from pipeline.stack.deployment import Deployment
 from pipeline.stack.policies import engineer
 from pipeline.stack.removal import Remover, stop_scaling
 from pipeline.target import _deployed
-from tests.infrastructure.template import listed, template
+from tests.infrastructure.template import template
 from tests.pipeline.stack.conftest import NAME, OUTPUTS, Cloud
+from tests.pipeline.stack.evaluation import allows
 
 # moto tells which resources of the template it does not make; conftest.py makes those that matter
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
@@ -173,18 +173,8 @@ def test_an_engineer_may_ask_for_all_that_deploying_and_removing_ask_for(cloud: 
     named = {arn.rpartition(":")[2] for _, arn in asked}
     assert {f"{NAME}-deploy-model", f"endpoint/{NAME}", f"project/{NAME}-inference"} <= named
     assert ("application-autoscaling:DeregisterScalableTarget", "*") in asked
-    allowed = [
-        (action, arn)
-        for one in engineer(cloud.target.account)["Statement"]
-        for action in listed(one["Action"])
-        for arn in listed(one["Resource"])
-    ]
-    refused = {
-        (action, arn)
-        for action, arn in asked
-        if not any(fnmatchcase(action, may) and fnmatchcase(arn, on) for may, on in allowed)
-    }
-    assert refused == set()
+    policy = engineer(cloud.target.account)
+    assert {one for one in asked if not allows(policy, *one)} == set()
 
 
 def test_an_endpoint_that_is_not_scaled_is_removed_without_a_word_to_autoscaling(

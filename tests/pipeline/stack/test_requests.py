@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable
-from fnmatch import fnmatch
 from functools import cache
-from typing import Any
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
 from pipeline.packages import function_package, image_source, image_tag
-from pipeline.settings import ROOT, Account, Settings
-from pipeline.stack import commands, costs, policies, removal, requests
+from pipeline.settings import ROOT, Settings
+from pipeline.stack import commands, costs, removal, requests
 from pipeline.stack.deployment import wish
 from pipeline.stack.requests import Request
 
@@ -145,74 +142,9 @@ def test_the_prices_say_as_of_when_and_from_where() -> None:
     assert "aws.amazon.com" in table["source"]
 
 
-def test_a_reviewer_may_change_versions_and_nothing_else() -> None:
-    account = Settings(target="aws").account("123456789012")
-    policy = policies.reviewer(account)
-    actions = {
-        action
-        for one in policy["Statement"]
-        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
-    }
-    changing = {a for a in actions if not a.split(":")[1].startswith(("List", "Describe", "Get"))}
-    assert changing == {"sagemaker:UpdateModelPackage", "kms:Decrypt"}  # that changes nothing
-    assert not [one for one in policy["Statement"] if one["Resource"] == "*"]
-
-
 def test_a_function_that_reserves_nothing_is_let_run_without_a_reserve() -> None:
     assert requests.resume_deploying("f", WISH.deploy_executions).parameters == {
         "FunctionName": "f",
         "ReservedConcurrentExecutions": 5,
     }
     assert requests.resume_deploying("f", None).operation == "DeleteFunctionConcurrency"
-
-
-def test_a_reviewer_is_told_a_missing_report_from_a_forbidden_one() -> None:
-    policy = policies.reviewer(Settings(target="aws").account("123456789012"))
-    (listing,) = [one for one in policy["Statement"] if one["Action"] == "s3:ListBucket"]
-    assert "Condition" not in listing
-
-
-@pytest.mark.parametrize("role", [policies.engineer, policies.reviewer])
-def test_the_stacks_own_key_is_used_by_those_who_read_the_buckets_and_no_other_key(
-    role: Callable[[Account], dict[str, Any]],
-) -> None:
-    policy = role(Settings(target="aws").account("123456789012"))
-    (using,) = [one for one in policy["Statement"] if "kms:Decrypt" in one["Action"]]
-    tag = {"aws:ResourceTag/sagemaker:project-name": "sentiment-dev"}
-    assert using["Condition"] == {"StringEquals": tag}
-
-
-def test_an_engineer_may_start_the_job_that_evaluates_a_version() -> None:
-    policy = policies.engineer(Settings(target="aws").account("123456789012"))
-    allowed = [arn for one in policy["Statement"] for arn in one["Resource"] if arn != "*"]
-    job = "arn:aws:sagemaker:us-east-1:123456789012:processing-job/sentiment-evaluate-v1-0"
-    assert any(fnmatch(job, arn) for arn in allowed)
-
-
-def test_an_engineer_may_make_what_the_services_ask_more_than_one_right_for() -> None:
-    needed = {
-        *(f"logs:{one}LogDelivery" for one in ("Create", "Get", "Update", "Delete")),
-        "logs:ListLogDeliveries",
-        "logs:PutResourcePolicy",
-        "logs:DescribeResourcePolicies",
-        "cloudfront:TagResource",
-        "cloudfront:UntagResource",
-        "cloudfront:ListTagsForResource",
-        # CloudFormation reads, changes and ends a subscription, which has no name of ours
-        "sns:GetSubscriptionAttributes",
-        "sns:SetSubscriptionAttributes",
-        "sns:Unsubscribe",
-    }
-    policy = policies.engineer(Settings(target="aws").account("123456789012"))
-    everywhere = [one["Action"] for one in policy["Statement"] if one["Resource"] == "*"]
-    assert needed <= {action for actions in everywhere for action in actions}
-
-
-def test_an_engineer_is_bound_to_the_stack_by_name() -> None:
-    account = Settings(target="aws").account("123456789012")
-    policy = policies.engineer(account)
-    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-    assert len(json.dumps(policy, separators=(",", ":"))) <= 6144
-    for one in policy["Statement"]:
-        if any(action.endswith(":*") for action in one["Action"]):
-            assert one["Resource"] != "*", one["Sid"]
