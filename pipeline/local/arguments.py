@@ -9,6 +9,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel, StructureShape
 from botocore.validate import ParamValidator
 
+from pipeline.local.metrics import wrong_metrics
 from pipeline.local.supported import FUNCTIONS
 
 Document = dict[str, Any]
@@ -50,4 +51,6 @@ def wrong_step(step: Document) -> str:
     if step["Type"] not in REQUESTS:
         return ""
     operation, added = REQUESTS[step["Type"]]
-    return wrong_arguments("sagemaker", operation, {**added, **step.get("Arguments", {})})
+    arguments = {**added, **step.get("Arguments", {})}
+    wrong = wrong_arguments("sagemaker", operation, arguments)
+    return wrong or (wrong_metrics(arguments) if step["Type"] == "Training" else "")

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import ServiceError
@@ -40,6 +40,8 @@ KEY_ATTRIBUTES = {
         "ModelName",
         "TransformInput",
     ),
+    # Not on that page: the SDK's LambdaStep takes a cache_config, whose key is the whole call.
+    "Lambda": ("FunctionArn", "Arguments", "OutputParameters"),
 }
 DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
@@ -84,7 +86,11 @@ def is_enabled(step: Document) -> bool:
 
 def cache_key(account: Account, step: Document, arguments: Document) -> Key:
     """The key of a step with its arguments evaluated."""
-    attributes = {name: arguments.get(name) for name in KEY_ATTRIBUTES[step["Type"]]}
+    call = {**step, "Arguments": arguments} if step["Type"] == "Lambda" else arguments
+    attributes = {name: call.get(name) for name in KEY_ATTRIBUTES[step["Type"]]}
+    if step["Type"] == "Lambda":
+        function = step["FunctionArn"]
+        return Key(attributes, {function: _function_digest(account, function)})
     sources = sorted(_sources(step["Type"], arguments), key=lambda source: str(source["S3Uri"]))
     return Key(
         attributes, {source["S3Uri"]: _content_digest(account, source) for source in sources}
@@ -105,6 +111,17 @@ def _content_digest(account: Account, source: Document) -> str:
         with entry.path.open("rb") as file:
             inner = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{name}\0{inner}\n".encode())
+    return digest.hexdigest()
+
+
+def _function_digest(account: Account, arn: str) -> str:
+    """A digest of a function: its settings and the Python files below its folder."""
+    _, function = account.function(arn)
+    settings = {**asdict(function), "path": str(function.path)}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in sorted(function.path.rglob("*.py")):
+        inner = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(function.path)}\0{inner}\n".encode())
     return digest.hexdigest()
 
 
@@ -133,9 +150,10 @@ def _difference(latest: Document, key: Key) -> str:
     if path:
         return f"{path} is not what it was in {execution}"
     changed = [uri for uri in key.content if key.content[uri] != before.content.get(uri)]
+    place = "URI" if changed[0].startswith("s3:") else "ARN"
     return (
         f"the content of {', '.join(changed)} changed since {execution} "
-        "(AWS would not see it: the URI is the same)"
+        f"(AWS would not see it: the {place} is the same)"
     )
 
 

@@ -19,7 +19,13 @@ from pipeline.local.expressions import (
     references,
 )
 from pipeline.local.form import PARAMETER, misfit, misfit_of_steps
-from pipeline.local.supported import EXCEPTION_TYPES, EXECUTION_VARIABLES, STEP_TYPES, unsupported
+from pipeline.local.supported import (
+    EXCEPTION_TYPES,
+    EXECUTION_VARIABLES,
+    JOB_VARIABLES,
+    STEP_TYPES,
+    unsupported,
+)
 
 VERSION = "2020-12-01"
 PROPERTY_FILE = re.compile(r"Steps\.[^.]+\.PropertyFiles\..+")
@@ -123,7 +129,7 @@ def _check_step(step: Step, names: set[str], parameters: set[str]) -> None:
         if name not in names:
             raise invalid(f"step {step['Name']} refers to step {name}, which does not exist")
     for reference in references(own_parts(step)):
-        _check_reference(step["Name"], reference, parameters)
+        _check_reference(step, reference, parameters)
 
 
 def _check_retry_policies(step: Step) -> None:
@@ -168,14 +174,20 @@ def _check_condition(step: str, condition: Mapping[str, Any]) -> None:
         raise invalid(f"step {step}: condition type {kind} does not run here")
 
 
-def _check_reference(step: str, reference: str, parameters: set[str]) -> None:
-    kind, _, rest = reference.partition(".")
+def _check_reference(step: Step, reference: str, parameters: set[str]) -> None:
+    name, (kind, _, rest) = step["Name"], reference.partition(".")
     if kind == "Parameters" and rest not in parameters:
-        raise invalid(f"step {step} refers to parameter {rest}, which is not defined")
-    if kind == "Execution" and rest not in EXECUTION_VARIABLES:
-        raise invalid(f"step {step} refers to execution variable {rest}, which does not run here")
+        raise invalid(f"step {name} refers to parameter {rest}, which is not defined")
+    if kind == "Execution" and rest in JOB_VARIABLES:
+        if step["Type"] != JOB_VARIABLES[rest]:
+            raise invalid(
+                f"step {name} refers to execution variable {rest}: only a {JOB_VARIABLES[rest]} "
+                f"step has it, the name of its own job (of another's job: Steps.NAME.{rest})"
+            )
+    elif kind == "Execution" and rest not in EXECUTION_VARIABLES:
+        raise invalid(f"step {name} refers to execution variable {rest}, which does not run here")
     if kind not in ("Parameters", "Execution") and not STEP_REFERENCE.fullmatch(reference):
-        raise invalid(f"step {step}: cannot resolve the reference {reference}")
+        raise invalid(f"step {name}: cannot resolve the reference {reference}")
 
 
 def own_parts(step: Step) -> Any:

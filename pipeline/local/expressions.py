@@ -58,7 +58,9 @@ def select(value: Any, path: str) -> Any:
 
 def _named(items: list[Any], name: str) -> Any:
     for item in items:
-        if any(key.endswith("Name") and value == name for key, value in item.items()):
+        if isinstance(item, dict) and any(
+            key.endswith("Name") and value == name for key, value in item.items()
+        ):
             return item
     raise KeyError(name)
 
@@ -111,15 +113,19 @@ def _json_get(arguments: Mapping[str, Any], scope: Scope) -> Any:
     path = evaluate(arguments["Path"], scope)
     if "S3Uri" in arguments:
         uri = evaluate(arguments["S3Uri"], scope)
-        return select(scope.read_property(None, uri), path)
+        return _select(scope.read_property(None, uri), path, uri)
     parts = arguments["PropertyFile"]["Get"].split(".")
     if len(parts) != 4 or parts[0] != "Steps" or parts[2] != "PropertyFiles":
         raise ExpressionError(f"{arguments['PropertyFile']['Get']} names no property file")
     document = scope.read_property(parts[1], parts[3])
+    return _select(document, path, f"property file {parts[3]} of step {parts[1]}")
+
+
+def _select(document: Any, path: str, where: str) -> Any:
     try:
         return select(document, path)
     except ExpressionError as error:
-        raise ExpressionError(f"property file {parts[3]} of step {parts[1]}: {error}") from error
+        raise ExpressionError(f"{where}: {error}") from error
 
 
 def negated(condition: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local import cache
@@ -26,7 +27,7 @@ from pipeline.local.expressions import Scope, condition_holds, evaluate, text
 from pipeline.local.objects import split_uri
 from pipeline.local.schedule import Schedule
 from pipeline.local.selection import selection
-from pipeline.local.steps import RUN_STEP, StepContext
+from pipeline.local.steps import RUN_STEP, StepContext, new_job_name
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -231,8 +232,7 @@ class Interpreter:
             elif kind == "Fail":
                 raise StepError(text(evaluate(step["Arguments"]["ErrorMessage"], self.scope)))
             else:
-                arguments = evaluate(step.get("Arguments", {}), self.scope)
-                self._run(step, arguments)
+                self._run(step)
                 return
         except ExpressionError as error:
             raise StepError(str(error)) from error
@@ -242,21 +242,42 @@ class Interpreter:
             raise StepError(str(error)) from error
         self._succeed(step, properties, metadata)
 
-    def _run(self, step: Document, arguments: Document) -> None:
+    def _run(self, step: Document) -> None:
         """Reuse an earlier run's result if the step's cache has one, else run the step."""
         if not cache.is_enabled(step):
-            self._succeed(step, *RUN_STEP[step["Type"]](self._context(step), arguments))
+            self._succeed(step, *self._result(step))
             return
-        key = cache.cache_key(self.account, step, arguments)
+        # The name of a job that is yet to be is in no key.
+        key = cache.cache_key(self.account, step, self._arguments(step, job_name="its own"))
         found = cache.look_up(self.account, self.pipeline, step, key)
         self._record(step, CacheExplanation=found.explanation)
         if kept := found.step:
             self._record(step, CacheHitResult={"SourcePipelineExecutionArn": kept["ExecutionArn"]})
             self._succeed(step, kept["Properties"], kept["Metadata"])
             return
-        context = self._context(step, explanation=found.explanation)
-        done = self._succeed(step, *RUN_STEP[step["Type"]](context, arguments))
+        done = self._succeed(step, *self._result(step, found.explanation))
         cache.remember(self.account, self.pipeline, key, done)
+
+    def _arguments(self, step: Document, job_name: str) -> Document:
+        """What a step is given, with every expression in it evaluated."""
+        execution = {**self.scope.execution, f"{step['Type']}JobName": job_name}
+        scope = replace(self.scope, execution=execution)
+        arguments: Document = evaluate(step.get("Arguments", {}), scope)
+        return arguments
+
+    def _result(self, step: Document, explanation: str = "") -> tuple[Document, Document]:
+        """Run a step; its properties and metadata."""
+        execution_id = self.scope.execution["PipelineExecutionId"]
+        context = StepContext(
+            account=self.account,
+            step=step,
+            execution_id=execution_id,
+            job_name=new_job_name(execution_id, step["Name"]),
+            stopped=self.stopped,
+            announce=lambda metadata: self._record(step, Metadata=metadata),
+            explanation=explanation,
+        )
+        return RUN_STEP[step["Type"]](context, self._arguments(step, context.job_name))
 
     def _succeed(self, step: Document, properties: Document, metadata: Document) -> Document:
         self.properties[step["Name"]] = properties
@@ -267,16 +288,6 @@ class Interpreter:
             Properties=properties,
             Metadata=metadata,
             ExecutionArn=self.arn,
-        )
-
-    def _context(self, step: Document, explanation: str = "") -> StepContext:
-        return StepContext(
-            account=self.account,
-            step=step,
-            execution_id=self.scope.execution["PipelineExecutionId"],
-            stopped=self.stopped,
-            announce=lambda metadata: self._record(step, Metadata=metadata),
-            explanation=explanation,
         )
 
 

@@ -35,6 +35,7 @@ from pipeline.local.containers import (
 )
 from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
+from pipeline.local.metrics import definitions_of, final_metrics
 from pipeline.local.objects import split_uri
 from pipeline.local.sandbox import STRICT_VARIABLE
 from pipeline.local.transform import run_transform
@@ -263,6 +264,15 @@ def _training_outputs(account: Account, job: Document, folders: Sequence[Path]) 
     return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/output/model.tar.gz"}}
 
 
+def _metrics(account: Account, job: Document) -> Document:
+    """What the job's log says of its metrics, the first host's before the others'."""
+    if not (definitions := definitions_of(job)):
+        return {}
+    log = account.log_file("/aws/sagemaker/TrainingJobs", f"{job['TrainingJobName']}/algo-1")
+    logs = sorted(log.parent.glob("*.log"), reverse=True)
+    return {"FinalMetricDataList": final_metrics(definitions, logs)}
+
+
 # A job's description, whether it is to stop, and what its AWS clients need → what it adds.
 RUNNERS: dict[str, Callable[[Account, Document, Stopped, dict[str, str]], Document]] = {
     "Processing": run_processing,
@@ -283,29 +293,32 @@ def run_job(account: Account, kind: str, name: str, stopped: Stopped) -> Documen
             raise StepError(f"job {name} was deleted while it ran")
         return document
 
+    def end(state: str, secondary: str, **fields: Any) -> Document:
+        told = _metrics(account, job) if kind == "Training" else {}
+        return change(**{status: state, ended: time.time(), "SecondaryStatus": secondary,
+                         **told, **fields})  # fmt: skip
+
     job = change(**{seconds: time.time(), "SecondaryStatus": kind})
     try:
         with aws_clients(account) as clients:
             result = RUNNERS[kind](account, job, stopped, clients)
     except StepStoppedError:
-        change(**{status: "Stopped", ended: time.time(), "SecondaryStatus": "Stopped"})
+        end("Stopped", "Stopped")
         raise
     except Exception as error:
         known = isinstance(error, LocalAccountError | OSError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         exception_type = getattr(error, "kind", "AlgorithmError")
         late = exception_type == "MaxRuntimeExceeded"  # AWS: such a job is Stopped, not Failed
-        change(**{status: "Stopped" if late else "Failed", ended: time.time(),
-                  "SecondaryStatus": "MaxRuntimeExceeded" if late else "Failed",
-                  "FailureReason": reason})  # fmt: skip
+        state, secondary = ("Stopped", exception_type) if late else ("Failed", "Failed")
+        end(state, secondary, FailureReason=reason)
         raise StepError(reason, exception_type) from error
     finally:
         shutil.rmtree(job_folder(account, name), ignore_errors=True)
     ran_s = max(1, round(time.time() - job[seconds]))
     if kind == "Training":
         result |= {"TrainingTimeInSeconds": ran_s, "BillableTimeInSeconds": ran_s}
-    return change(**{status: "Completed", ended: time.time(),
-                     "SecondaryStatus": "Completed", **result})  # fmt: skip
+    return end("Completed", "Completed", **result)
 
 
 def main(home: str, kind: str, name: str) -> None:

@@ -31,22 +31,28 @@ CLIENT_TOKEN_CHARS = 36
 class StepContext:
     """What a step may use. `announce` publishes its metadata while it still runs.
 
-    `explanation` says why the cache had nothing for it, "" where it was not asked.
+    `job_name` is what a job of the step is to be called; `explanation` says why the cache had
+    nothing for it, "" where it was not asked.
     """
 
     account: Account
     step: Document
     execution_id: str
+    job_name: str
     stopped: Callable[[], bool]
     announce: Callable[[Document], object]
     explanation: str = ""
 
 
+def new_job_name(execution_id: str, step: str) -> str:
+    """A name for the job of a step, of the form that SageMaker gives it."""
+    plain = re.sub(r"[^A-Za-z0-9-]", "-", step)
+    prefix, suffix = f"pipelines-{execution_id}-", f"-{secrets.token_hex(5)}"
+    return prefix + plain[: JOB_NAME_LIMIT - len(prefix) - len(suffix)] + suffix
+
+
 def _run_job(context: StepContext, kind: str, arguments: Document) -> Result:
-    step = re.sub(r"[^A-Za-z0-9-]", "-", context.step["Name"])
-    prefix, suffix = f"pipelines-{context.execution_id}-", f"-{secrets.token_hex(5)}"
-    name = prefix + step[: JOB_NAME_LIMIT - len(prefix) - len(suffix)] + suffix
-    account = context.account
+    account, name = context.account, context.job_name
     with held(job_lock(account, name), what=f"job {name}"):
         job = create_job(account, kind, {**arguments, f"{kind}JobName": name})
         metadata = {f"{kind}Job": {"Arn": job[f"{kind}JobArn"]}}

@@ -48,6 +48,8 @@ EXECUTION_VARIABLES = (
     "PipelineExecutionId",
     "PipelineExecutionArn",
 )
+# The name of a step's own job → the type of step that has one.
+JOB_VARIABLES = {"ProcessingJobName": "Processing", "TrainingJobName": "Training"}
 EXCEPTION_TYPES = (
     "Step.SERVICE_FAULT",
     "Step.THROTTLING",
@@ -118,7 +120,8 @@ def tables() -> str:
     return (
         f"| step | what it does here |\n|---|---|\n{steps}\n"
         f"Conditions: {_listed(CONDITION_TYPES)}. Functions: {_listed(FUNCTIONS)}. "
-        f"Execution variables: {_listed(EXECUTION_VARIABLES)}. "
+        f"Execution variables: {_listed(EXECUTION_VARIABLES)}; "
+        f"{_listed(tuple(JOB_VARIABLES))} in a step of that type, its own job's name. "
         f"Retry policies: {_listed(EXCEPTION_TYPES)}.\n\n"
         "Refused before a run starts, by name, beside every step type and field not in the table:\n"
         f"\n| step | argument | value |\n|---|---|---|\n{refused}"

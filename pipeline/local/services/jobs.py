@@ -8,6 +8,7 @@ import time
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
 from pipeline.local.jobs import clear, job_folder, job_lock
+from pipeline.local.metrics import check_metrics
 from pipeline.local.processes import held, is_alive, start
 from pipeline.local.services.listing import page
 from pipeline.local.services.tags import tag
@@ -17,6 +18,7 @@ from pipeline.local.store import Document
 def create_job(account: Account, kind: str, request: Document) -> Document:
     """Keep a new job, not yet running; its description."""
     name = request[f"{kind}JobName"]
+    check_metrics(request)
     arn = account.arn("sagemaker", f"{kind.lower()}-job/{name}")
     document = {
         **request,

@@ -62,7 +62,12 @@ def test_json_get_reads_a_property_file() -> None:
         (get("Parameters.Missing"), "Parameters.Missing is not defined"),
         (get("Steps.Late.Arn"), "step Late, which has not run"),
         (get("Steps.T.Nothing"), "nothing at '.Nothing'"),
+        (get("Steps.T.Scores.a"), "nothing at '.Scores.a'"),
         (get("Elsewhere.X"), "not a reference"),
+        (
+            {"Std:JsonGet": {"S3Uri": "s3://b/words.json", "Path": "a.b"}},
+            "s3://b/words.json: there is nothing at 'a.b'",
+        ),
         (
             {"Std:JsonGet": {"PropertyFile": get("Steps.E.PropertyFiles.Report"), "Path": "a.z"}},
             "property file Report of step E",

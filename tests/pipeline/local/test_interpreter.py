@@ -115,6 +115,40 @@ def test_a_miss_names_the_argument_or_the_input_that_changed(box: Any) -> None:
     assert explanation(box, third, "P") == f"Environment.FROM_STEP is not what it was in {name}"
 
 
+def test_a_lambda_step_is_reused_until_its_call_or_its_function_changes(box: Any) -> None:
+    def run(argument: str) -> tuple[str, str]:
+        """The execution's name, and what the cache said."""
+        step = lambda_step("L", "echo", {"a": argument}, "variable")
+        steps = [{**step, "CacheConfig": {"Enabled": True}}]
+        arn = box.run({"Steps": steps})["PipelineExecutionArn"]
+        return arn.rpartition("/")[2], box.account.store.get("step", f"{arn}/L")["CacheExplanation"]
+
+    first, _ = run("1")
+    again, told = run("1")
+    assert told == f"same key as in {first}"
+    step = box.steps(f"arn:aws:sagemaker:us-east-1:000000000000:pipeline/p/execution/{again}")["L"]
+    outputs = [{"Name": "variable", "Value": "value"}]
+    assert step["Metadata"]["Lambda"]["OutputParameters"] == outputs
+    second, told = run("2")
+    assert told == f"Arguments.a is not what it was in {first}"
+    handlers = box.tmp / "functions" / "handlers.py"
+    handlers.write_text(handlers.read_text() + "# changed\n")
+    _, told = run("2")
+    assert f"function:echo changed since {second}" in told
+
+
+def test_the_name_of_a_steps_own_job_keeps_it_from_no_reuse(box: Any) -> None:
+    script = "import os\nassert os.environ['NAME'] == os.environ['PROCESSING_JOB_NAME']\n"
+    step = processing(box, "P", script, cached=True)
+    del step["PropertyFiles"], step["Arguments"]["ProcessingOutputConfig"]
+    step["Arguments"]["Environment"] = {"NAME": {"Get": "Execution.ProcessingJobName"}}
+    first = box.run({"Steps": [step]})
+    assert first["PipelineExecutionStatus"] == "Succeeded", first["FailureReason"]
+    again = box.run({"Steps": [step]})["PipelineExecutionArn"]
+    source = box.steps(again)["P"]["CacheHitResult"]["SourcePipelineExecutionArn"]
+    assert source == first["PipelineExecutionArn"]
+
+
 def test_what_a_job_used_is_told_in_its_tags(box: Any) -> None:
     arn = box.run({"Steps": [processing(box, "P", SCRIPT, "0.9")]})["PipelineExecutionArn"]
     job = box.steps(arn)["P"]["Metadata"]["ProcessingJob"]["Arn"]
@@ -195,6 +229,10 @@ def test_a_selected_step_in_a_branch_that_the_reference_did_not_take_is_refused(
         ({"Arguments": {"ProcessingInputs": [{"S3Input": {"S3InputMode": "Pipe"}}]}},
          "S3InputMode Pipe does not run"),
         ({"RetryPolicies": [{"ExceptionType": ["Bad"]}]}, "no exception type Bad"),
+        ({"Arguments": {"Environment": {"N": {"Get": "Execution.TrainingJobName"}}}},
+         "TrainingJobName: only a Training step has it"),
+        ({"Arguments": {"Environment": {"N": {"Get": "Execution.Name"}}}},
+         "refers to execution variable Name, which does not run here"),
     ],
 )  # fmt: skip
 def test_what_does_not_run_here_is_refused_before_the_run_by_name(
