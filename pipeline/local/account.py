@@ -253,8 +253,9 @@ def session(
 
     `images` says which command stands for which container image (keyed by a glob on the URI),
     `functions` are its Lambda functions by name, `rules` its EventBridge rules. They are kept in
-    `home`; which of the three is not given is as it was kept. `strict`: jobs started from
-    this process run in mount namespaces; a LocalAccountError where the kernel gives none.
+    `home`; which of the three is not given is as it was kept. `strict`: jobs, functions
+    and model servers that this process starts see their own part of the machine (sandbox.py); a
+    LocalAccountError where the kernel cannot do that.
     """
     if strict:
         _require_namespaces()
@@ -272,7 +273,7 @@ def session(
 def _require_namespaces() -> None:
     from pipeline.local import sandbox
 
-    if not sandbox.is_available():
+    if not sandbox.is_available(strict=True):
         raise LocalAccountError(
             "strict mode needs Linux with unprivileged user and mount namespaces, which this "
             "machine does not give: run without it (/opt/ml is then replaced in arguments, "

@@ -3,7 +3,7 @@
 Every literal `/opt/ml` in arguments, environment, hyperparameters and the SDK's generated scripts
 is replaced by a short link in the temporary folder (the generated scripts do not quote their paths,
 so a home or an environment with a space in its path must not show through). In strict mode nothing
-is replaced: the process runs in a mount namespace of its own, where /opt/ml is that folder.
+is replaced: the process runs in namespaces of its own, where /opt/ml is that folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
 # Inputs that the SDK itself generates scripts into, which name /opt/ml literally.
 GENERATED = ("sm_drivers", "entrypoint", "sagemaker_remote_function_bootstrap")
 LAUNCHER = Path(__file__).with_name("launch.py")
-SANDBOX = Path(__file__).with_name("sandbox.py")
 
 Document = dict[str, Any]
 Stopped = Callable[[], bool]
@@ -64,7 +63,7 @@ def container_environment(account: Account, *parts: Any) -> dict[str, str]:
     """What every container here starts with, overridden by each of the parts in turn."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "HOME": tempfile.gettempdir(),
+        "HOME": sandbox.TEMPORARY if sandbox.is_strict() else tempfile.gettempdir(),
         "LOGNAME": "root",  # as in SageMaker's containers; as anybody else @step calls sudo
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
@@ -203,21 +202,31 @@ def prepare_generated(containers: Sequence[Container]) -> None:
                     path.write_text(text)
 
 
+def sandboxed(command: Sequence[str], folder: Path, hosts: Sequence[str]) -> list[str]:
+    """The command where these hosts have names and, in strict mode, `folder`/ml is /opt/ml."""
+    names = folder / "hosts"
+    names.write_text(f"{LOOPBACK} localhost {' '.join(hosts)}\n")
+    if not sandbox.is_strict():
+        return sandbox.command_line(command, hosts=str(names))
+    temporary = folder / "ml-tmp"
+    temporary.mkdir(exist_ok=True)
+    return sandbox.command_line(
+        command, ml=str(folder / "ml"), temporary=str(temporary), hosts=str(names)
+    )
+
+
 def start_container(
     container: Container, stack: ExitStack, hosts: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """Start a host's process behind the launcher, which ends it when its owner is gone."""
     # The SDK's scripts find Python on the path and call it unquoted.
-    strict = str(container.link) == ML
+    strict = sandbox.is_strict()
     python = Path(sandbox.PYTHON) if strict else container.link.with_name("python")
     path = f"{python / 'bin'}{os.pathsep}{container.environment['PATH']}"
     environment = {**container.environment, "PATH": path}
     command = [remap(part, container.link) for part in container.command]
     if strict or (len(hosts) > 1 and sandbox.is_available()):
-        names = container.folder / "hosts"
-        names.write_text(f"127.0.0.1 localhost {' '.join(hosts)}\n")
-        inside = str(container.folder / "ml") if strict else ""
-        command = [sys.executable, "-S", str(SANDBOX), inside, str(names), *command]
+        command = sandboxed(command, container.folder, hosts)
     links = "" if strict else str(container.link.parent)
     output = stack.enter_context(container.log.open("ab"))
     return subprocess.Popen(  # noqa: S603 - the command is the container's own

@@ -1,7 +1,8 @@
 """The inside of a function's process: `python -m pipeline.local.function_host HANDLER`.
 
-Reads the event from a file of its working directory, makes the account the default boto3 session,
-calls the handler, and writes `{"payload": ..., "error": ...}` to another.
+Reads the event from a file of its working directory, makes the account (where it is told the home)
+the default boto3 session, calls the handler, and writes `{"payload": ..., "error": ...}` to another
+file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 EVENT, RESULT = "event.json", "result.json"
+HOME_VARIABLE = "LOCAL_ACCOUNT_HOME"
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ def main(handler: str) -> None:
     event = json.loads(Path(EVENT).read_bytes())
     environment = os.environ
     try:
-        import boto3
+        if HOME_VARIABLE in environment:
+            import boto3
 
-        from pipeline.local.account import open_account
+            from pipeline.local.account import open_account
 
-        account = open_account(Path(environment["LOCAL_ACCOUNT_HOME"]))
-        boto3.DEFAULT_SESSION = account.session()
+            boto3.DEFAULT_SESSION = open_account(Path(environment[HOME_VARIABLE])).session()
         name = environment["AWS_LAMBDA_FUNCTION_NAME"]
         context = Context(
             function_name=name,
             aws_request_id=environment["LOCAL_ACCOUNT_REQUEST_ID"],
-            invoked_function_arn=account.arn("lambda", f"function:{name}"),
+            invoked_function_arn=environment["LOCAL_ACCOUNT_FUNCTION_ARN"],
             deadline=time.monotonic() + float(environment["LOCAL_ACCOUNT_TIMEOUT_S"]),
             log_group_name=f"/aws/lambda/{name}",
             log_stream_name=environment["LOCAL_ACCOUNT_REQUEST_ID"],

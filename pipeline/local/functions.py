@@ -1,6 +1,8 @@
 """Runs a Lambda function: a process of its own per invocation, with the account as its AWS.
 
-It stands behind the launcher, as a job does: when whoever invoked it is killed, it ends too.
+It stands behind the launcher, as a job does: when whoever invoked it is killed, it ends too. In
+strict mode it sees what a function sees on AWS: a temporary folder of its own, all else read-only,
+and the account over the network only.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
+from pipeline.local import sandbox
 from pipeline.local.clients import aws_clients
 from pipeline.local.containers import LAUNCHER
-from pipeline.local.function_host import EVENT, RESULT
+from pipeline.local.function_host import EVENT, HOME_VARIABLE, RESULT
 from pipeline.local.launch import GRACE_VARIABLES
 from pipeline.local.processes import PACKAGE_ROOT
 
@@ -54,6 +57,8 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
     ):
         Path(folder, EVENT).write_bytes(payload)
         command = [sys.executable, "-m", "pipeline.local.function_host", function.handler]
+        if sandbox.is_strict():
+            command = sandbox.command_line(command, temporary=folder)
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-S", str(LAUNCHER), str(Path(folder, "usage.json")), "", *command],
             stdin=subprocess.PIPE,
@@ -72,8 +77,11 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
 def _environment(
     account: Account, name: str, function: Function, request_id: str
 ) -> dict[str, str]:
+    # Where the home is read-only, nothing is to be answered from it in the function's process.
+    home = {} if sandbox.is_strict() else {HOME_VARIABLE: str(account.home)}
     return {
         **function.environment,
+        **home,
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join((str(function.path), str(PACKAGE_ROOT))),
@@ -84,7 +92,7 @@ def _environment(
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
-        "LOCAL_ACCOUNT_HOME": str(account.home),
+        "LOCAL_ACCOUNT_FUNCTION_ARN": account.arn("lambda", f"function:{name}"),
         "LOCAL_ACCOUNT_REQUEST_ID": request_id,
         "LOCAL_ACCOUNT_TIMEOUT_S": str(function.timeout_s),
         GRACE_VARIABLES[0]: "0",  # AWS gives a function no time after its timeout

@@ -9,7 +9,6 @@ An instance count of n starts n processes, `algo-1` … `algo-n`, each with a fo
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tarfile
@@ -37,7 +36,7 @@ from pipeline.local.errors import LocalAccountError, StepError, StepStoppedError
 from pipeline.local.inputs import inside, place
 from pipeline.local.metrics import definitions_of, final_metrics
 from pipeline.local.objects import split_uri
-from pipeline.local.sandbox import STRICT_VARIABLE
+from pipeline.local.sandbox import is_strict
 from pipeline.local.transform import run_transform
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _links(folders: Sequence[Path]) -> Iterator[list[Path]]:
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        if os.environ.get(STRICT_VARIABLE) == "1":
+        if is_strict():
             yield [Path(ML) for _ in folders]
         else:
             yield [stack.enter_context(short_link(folder / "ml")) for folder in folders]

@@ -18,10 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.local.containers import LAUNCHER, container_environment, free_port, remap
+from pipeline.local.containers import (
+    LAUNCHER,
+    ML,
+    container_environment,
+    free_port,
+    remap,
+    sandboxed,
+)
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.launch import GRACE_S
 from pipeline.local.objects import split_uri
+from pipeline.local.sandbox import is_strict
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -146,12 +154,15 @@ def start_server(
         overrides or {},
         {"SAGEMAKER_BIND_TO_PORT": port, "SAGEMAKER_BIND_TO_HOST": HOST},
     )
+    seen = Path(ML) if is_strict() else ml
+    command = [remap(part, seen) for part in image.entrypoint]
+    if is_strict():
+        command = sandboxed(command, folder, ["algo-1"])
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the container's own
-            [sys.executable, "-S", str(LAUNCHER), str(folder / "usage.json"), "",
-             *(remap(part, ml) for part in image.entrypoint)],
+            [sys.executable, "-S", str(LAUNCHER), str(folder / "usage.json"), "", *command],
             stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=folder,
-            env={key: remap(value, ml) for key, value in environment.items()},
+            env={key: remap(value, seen) for key, value in environment.items()},
             start_new_session=True,
         )  # fmt: skip
     server = Server(config, port, process)
