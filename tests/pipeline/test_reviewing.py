@@ -18,7 +18,8 @@ from pipeline.comparison import p_value
 from pipeline.registry import APPROVED, REJECTED, Registry
 from pipeline.stack.policies import reviewer
 from pipeline.target import Target
-from tests.infrastructure.template import listed
+from tests.pipeline.asking import asked
+from tests.pipeline.stack.evaluation import allows
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -78,19 +79,21 @@ def fail(target: Target, number: int, reason: str) -> None:
 
 
 def serve(target: Target, version: int) -> None:
-    """An endpoint whose model is that version's, as the deploy function leaves it."""
+    """An endpoint whose model is that version's, named as the deploy function names them."""
     sagemaker, arn = target.client("sagemaker"), Registry(target).find(version).arn
+    model = f"{target.account.endpoint_name}-v{version}-0123456789"
+    config = f"{model}-01234567"
     sagemaker.create_model(
-        ModelName="m",
+        ModelName=model,
         ExecutionRoleArn=target.account.role_arn,
         PrimaryContainer={"ModelPackageName": arn},
     )
-    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialVariantWeight": 1.0}
+    variant = {"VariantName": "AllTraffic", "ModelName": model, "InitialVariantWeight": 1.0}
     sizes = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
     sagemaker.create_endpoint_config(
-        EndpointConfigName="c", ProductionVariants=[{**variant, **sizes}]
+        EndpointConfigName=config, ProductionVariants=[{**variant, **sizes}]
     )
-    sagemaker.create_endpoint(EndpointName=target.account.endpoint_name, EndpointConfigName="c")
+    sagemaker.create_endpoint(EndpointName=target.account.endpoint_name, EndpointConfigName=config)
 
 
 def test_two_versions_are_compared_by_metric_data_and_code(
@@ -345,12 +348,12 @@ def test_pinning_a_version_takes_the_other_pins_away(target: Target) -> None:
 def test_a_reviewer_asks_for_nothing_that_their_policy_does_not_allow(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # the head of a file is read by the right to read it, a bucket's list by the right to that
-    other_names = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
-    asked: set[str] = set()
+    account = target.account
+    needed: set[tuple[str, str]] = set()
 
-    def note(model: Any, **_: Any) -> None:
-        asked.add(f"{model.service_model.endpoint_prefix.split('.')[-1]}:{model.name}")
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        service = model.service_model.endpoint_prefix.split(".")[-1]
+        needed.update(asked(service, model.name, params, f"{account.region}:{account.account_id}"))
 
     for number in (1, 2):
         register(target, measured(0.9), report=True, execution_id=str(number))
@@ -362,11 +365,12 @@ def test_a_reviewer_asks_for_nothing_that_their_policy_does_not_allow(
         assert main(["registry", *verb.split()]) == 0, capsys.readouterr().err
     assert main(["registry", "reject", "1", "--reason", "dull"]) == 0
     assert main(["registry", "rollback", "--reason", "too sure", "--yes"]) == 0
-    allowed = {
-        action for one in reviewer(target.account)["Statement"] for action in listed(one["Action"])
-    }
-    assert "sagemaker:UpdateModelPackage" in asked
-    assert {other_names.get(one, one) for one in asked} <= allowed
+    arns = {arn.rpartition(":")[2] for _, arn in needed}
+    assert {f"endpoint/{account.endpoint_name}", f"model-package/{account.name}/2"} <= arns
+    assert {f"model/{account.endpoint_name}-v2-0123456789"} <= arns
+    assert {f"{account.bucket}/runs/1/Evaluate/evaluation/report.html"} <= arns
+    policy = reviewer(account)
+    assert {one for one in needed if not allows(policy, *one)} == set()
 
 
 def test_only_an_approved_version_can_be_pinned(

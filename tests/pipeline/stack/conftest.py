@@ -8,7 +8,7 @@ no model package group: those are made through their own APIs, which moto has.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,6 +26,7 @@ from pipeline.stack.deployment import Deployment, wish
 from pipeline.stack.iam import boundary_name
 from pipeline.target import Target, open_target
 from tests.infrastructure.template import template
+from tests.pipeline.asking import asked
 
 NAME = "sentiment-dev"
 DIGEST = f"sha256:{'a' * 64}"
@@ -49,22 +50,6 @@ OUTPUTS = {
     "Url": "https://d111111abcdef8.cloudfront.net",
 }
 HERE = "us-east-1:123456789012"
-# parameter of a request → ARN of what it names
-ARNS: dict[str, Callable[[Any], str]] = {
-    "StackName": lambda name: f"arn:aws:cloudformation:{HERE}:stack/{name}/0",
-    "Bucket": lambda name: f"arn:aws:s3:::{name}",
-    "FunctionName": lambda name: f"arn:aws:lambda:{HERE}:function:{name}",
-    "repositoryName": lambda name: f"arn:aws:ecr:{HERE}:repository/{name}",
-    "projectName": lambda name: f"arn:aws:codebuild:{HERE}:project/{name}",
-    "ids": lambda ids: f"arn:aws:codebuild:{HERE}:project/{ids[0].partition(':')[0]}",
-    "EndpointName": lambda name: f"arn:aws:sagemaker:{HERE}:endpoint/{name}",
-    "EndpointConfigName": lambda name: f"arn:aws:sagemaker:{HERE}:endpoint-config/{name}",
-    "ModelName": lambda name: f"arn:aws:sagemaker:{HERE}:model/{name}",
-    "PipelineName": lambda name: f"arn:aws:sagemaker:{HERE}:pipeline/{name}",
-    "ModelPackageGroupName": lambda name: f"arn:aws:sagemaker:{HERE}:model-package-group/{name}",
-    "ModelPackageName": lambda arn: str(arn),
-    "PolicyArn": lambda arn: str(arn),
-}
 
 
 class Cloud:
@@ -122,8 +107,7 @@ class Cloud:
         self.sent.append(model.name)
 
     def _ask(self, service: str, params: dict[str, Any], model: Any, **_: Any) -> None:
-        named = [arn(params[name]) for name, arn in ARNS.items() if params.get(name)]
-        self.asked |= {(f"{service}:{model.name}", arn) for arn in named or ["*"]}
+        self.asked |= asked(service, model.name, params, HERE)
 
     def _make_distribution(self) -> str:
         made = self.target.client("cloudfront").create_distribution(
