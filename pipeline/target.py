@@ -103,6 +103,7 @@ def _deployed(settings: Settings, account: Account, session: Any) -> Account:
     except ClientError:  # there is none, or a reviewer may not ask
         return account
     made = {one["OutputKey"]: one["OutputValue"] for one in answer["Stacks"][0].get("Outputs", [])}
+    _refuse_foreign_bucket(settings, account.name, made.get("ArtifactBucket", ""))
     image = made.get("ImageUri", "none")
     read = [made[key] for key in ("ArtifactBucket", "DataBucket") if key in made]
     return replace(
@@ -113,6 +114,15 @@ def _deployed(settings: Settings, account: Account, session: Any) -> Account:
         role_arn=settings.role_arn or made.get("ExecutionRoleArn", account.role_arn),
         inference_image=settings.inference_image or ("" if image == "none" else image),
     )
+
+
+def _refuse_foreign_bucket(settings: Settings, stack: str, bucket: str) -> None:
+    """The stack's role may write to the stack's bucket alone, so a run would fail, and late."""
+    if bucket and settings.bucket not in ("", bucket) and not settings.role_arn:
+        raise SettingsError(
+            f"the role of stack {stack} may not write to {settings.bucket}, only to {bucket}: "
+            "unset SENTIMENT_BUCKET, or set SENTIMENT_ROLE_ARN to a role that may"
+        )
 
 
 def _link(session: Any) -> FilePlace:

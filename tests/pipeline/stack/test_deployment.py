@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from pipeline.errors import StackError
+from pipeline.errors import SettingsError, StackError
 from pipeline.settings import Settings
 from pipeline.stack import commands
 from pipeline.stack.deployment import Deployment
@@ -234,6 +234,28 @@ def test_a_run_on_aws_takes_its_defaults_from_the_stack(cloud: Cloud) -> None:
     assert account.inference_image == state.parameters["ImageUri"]
     assert account.bucket == OUTPUTS["ArtifactBucket"]
     assert OUTPUTS["ArtifactBucket"] in account.readable_buckets
+
+
+@pytest.mark.parametrize(
+    ("given", "is_refused"),
+    [
+        ({"bucket": "my-bucket"}, True),
+        ({"bucket": OUTPUTS["ArtifactBucket"]}, False),
+        ({"bucket": "my-bucket", "role_arn": "arn:aws:iam::123456789012:role/mine"}, False),
+    ],
+)
+def test_a_bucket_that_the_stacks_role_may_not_write_to_is_refused(
+    cloud: Cloud, given: dict[str, str], is_refused: bool
+) -> None:
+    cloud.deployment().deploy()
+    settings = Settings(target="aws", region="us-east-1", **given)
+    account = settings.account("123456789012")
+    session = SimpleNamespace(client=cloud.target.client)
+    if is_refused:
+        with pytest.raises(SettingsError, match=r"only to sentiment-dev-us-.*unset SENTIMENT_BUC"):
+            _deployed(settings, account, session)
+    else:
+        assert _deployed(settings, account, session).bucket == given["bucket"]
 
 
 def register_and_serve(cloud: Cloud) -> None:
