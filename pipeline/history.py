@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from pipeline import notes
 from pipeline.registry import PENDING, PINNED, UNPINNED, Registry
 from pipeline.target import Target
+
+SERVED, ENDED = "Served", "Ended"
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class Event:
     at: str
     version: int
     what: str
-    """Approved, Rejected, PendingManualApproval, Pinned, Unpinned, Served or Failed."""
+    """Approved, Rejected, PendingManualApproval, Pinned, Unpinned, Served, Ended or Failed.
+
+    Ended: it was served until then."""
     by: str
     reason: str
 
 
 def history(target: Target) -> list[Event]:
     """Everything known, the newest first."""
-    events = [*_decisions(Registry(target)), *_rollouts(target)]
+    rollouts = sorted(_rollouts(target), key=lambda event: event.at)
+    events = [*_decisions(Registry(target)), *rollouts, *_taken_over(rollouts)]
     return sorted(reversed(events), key=lambda event: (event.at, event.version), reverse=True)
 
 
@@ -55,6 +60,22 @@ def _rollouts(target: Target) -> Iterator[Event]:
             what = str(facts["outcome"]).capitalize()
             reason = str(facts.get("reason", ""))
             yield Event(_second(facts["at"]), facts["version"], what, "deploy function", reason)
+
+
+def _taken_over(rollouts: Sequence[Event]) -> Iterator[Event]:
+    """The end of what was served until another version was, the roll-outs given in order.
+
+    Where the endpoint itself went, the deploy function has recorded the end.
+    """
+    served: Event | None = None
+    for event in rollouts:
+        if event.what == SERVED:
+            if served is not None and served.version != event.version:
+                reason = f"version {event.version} is served"
+                yield Event(event.at, served.version, ENDED, event.by, reason)
+            served = event
+        elif event.what == ENDED:
+            served = None
 
 
 def _second(at: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from deploy_model.observed import (
     Observed,
     Scaling,
 )
-from deploy_model.rollout import is_config_of, is_model_of, record_key, stem
+from deploy_model.rollout import attempt_key, is_config_of, is_model_of, record_key, stem
 from deploy_model.settings import Settings
 from deploy_model.variants import SCALABLE_DIMENSION, resource_id
 
@@ -86,8 +87,21 @@ def _endpoint(clients: Clients, settings: Settings) -> Endpoint | None:
         instance_type=instance_type,
         scaling=_scaling(clients, settings) if instance_type else None,
         is_plain=not {"ShadowProductionVariants", "DataCaptureConfig"} & config.keys(),
+        attempted=_attempted(clients, settings),
         is_recorded=status != "InService" or _is_recorded(clients, settings, config_name),
     )
+
+
+def _attempted(clients: Clients, settings: Settings) -> str:
+    try:
+        answer = clients("s3").get_object(
+            Bucket=settings.artifact_bucket, Key=attempt_key(settings)
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return ""
+        raise
+    return str(json.loads(answer["Body"].read())["config_name"])
 
 
 def _is_recorded(clients: Clients, settings: Settings, config_name: str) -> bool:

@@ -61,6 +61,8 @@ class Endpoint:
     """How its machines are scaled; None where they are not, or where it has none."""
     is_plain: bool = True
     """Whether its config has neither a shadow nor keeps requests."""
+    attempted: str = ""
+    """The config that an update was asked for last; empty where none was."""
     is_recorded: bool = True
     """Whether the history has the config in service."""
 

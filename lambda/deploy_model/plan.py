@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from deploy_model import notes
-from deploy_model.observed import APPROVED, SERVING, Endpoint, ModelPackage, Named, Observed
+from deploy_model.observed import APPROVED, SERVING, Endpoint, ModelPackage, Observed
 from deploy_model.rollout import (
     Rollout,
     delete_endpoint,
@@ -21,6 +21,7 @@ from deploy_model.rollout import (
     model_of,
     note,
     record,
+    record_end,
     shadow_of,
     tell,
 )
@@ -55,7 +56,7 @@ def plan(settings: Settings, observed: Observed, now: datetime) -> Plan:
     if endpoint is not None and endpoint.is_in_flight:
         return _wait(observed, endpoint, desired)
     if desired is None:
-        return _without_approval(settings, observed)
+        return _without_approval(settings, observed, now)
     replaces = endpoint.config_name if endpoint and not endpoint.is_broken else None
     rollout = Rollout(settings, desired, replaces, observed.shadow(settings.shadow_version))
     if endpoint is not None and endpoint.status == "InService":
@@ -97,7 +98,7 @@ def _bring_into_service(
         return _create(observed, rollout)
     if endpoint.is_broken:
         return _replace_broken(settings, observed, rollout, now)
-    if _was_tried(rollout, observed, endpoint):
+    if endpoint.attempted == rollout.config_name:  # and the endpoint came back without it
         return refuse(observed, rollout, endpoint.failure_reason or "no reason is known", now)
     if endpoint.on_machines and not settings.on_machines:
         return _replace_machines(settings, endpoint, rollout)
@@ -125,7 +126,7 @@ def _wait(observed: Observed, endpoint: Endpoint, desired: ModelPackage | None) 
     )
 
 
-def _without_approval(settings: Settings, observed: Observed) -> Plan:
+def _without_approval(settings: Settings, observed: Observed, now: datetime) -> Plan:
     endpoint = observed.endpoint
     if endpoint is None:
         return _nothing_approved(observed, "there is no endpoint")
@@ -134,11 +135,13 @@ def _without_approval(settings: Settings, observed: Observed) -> Plan:
         return _nothing_approved(
             observed, "the endpoint serves nothing this group knows and is left alone"
         )
+    was_served = endpoint.status in SERVING
+    ended = (record_end(settings, endpoint, served.version, now),) if was_served else ()
     return _nothing_approved(
         observed,
         f"version {served.version} is served but is {served.approval_status}: deleting the "
         "endpoint",
-        _delete(settings, endpoint),
+        (*ended, *_delete(settings, endpoint)),
         _scale_again(settings, endpoint),
     )
 
@@ -187,23 +190,14 @@ def _update(settings: Settings, observed: Observed, endpoint: Endpoint, rollout:
         rollout.package.arn,
         f"updating the endpoint to version {rollout.package.version}",
         (
-            *_untried(observed, endpoint, rollout),
             *_missing(observed, rollout),
             *stop,
             rollout.update_endpoint(endpoint, is_guarded=observed.is_worth_going_back()),
+            # only now: whoever dies before, or is refused, has not tried it
+            rollout.attempt(),
         ),
         rollout,
-        # an attempt that was refused is none: the endpoint may change meanwhile, by scaling
-        (delete_endpoint_config(rollout.config_name), *_scale_again(settings, endpoint)),
-    )
-
-
-def _untried(observed: Observed, endpoint: Endpoint, rollout: Rollout) -> tuple[Request, ...]:
-    """Forget attempts that were begun and never asked for: this one must not count as theirs."""
-    return tuple(
-        delete_endpoint_config(config.name)
-        for config in observed.configs
-        if config.name != rollout.config_name and not _is_older(config, endpoint)
+        _scale_again(settings, endpoint),
     )
 
 
@@ -246,23 +240,6 @@ def _replace_machines(settings: Settings, endpoint: Endpoint, rollout: Rollout) 
         rollout,
         _scale_again(settings, endpoint),
     )
-
-
-def _was_tried(rollout: Rollout, observed: Observed, endpoint: Endpoint) -> bool:
-    """Whether this very attempt was made and the endpoint came back without it.
-
-    The attempt's config alone is no proof: whoever made it may have died before asking for the
-    update. Only an endpoint that has changed since then has tried it.
-    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
-    """
-    return any(
-        config.name == rollout.config_name and _is_older(config, endpoint)
-        for config in observed.configs
-    )
-
-
-def _is_older(config: Named, endpoint: Endpoint) -> bool:
-    return config.created_at <= endpoint.last_modified_at
 
 
 def _failure(observed: Observed, desired: ModelPackage, reason: str) -> str:

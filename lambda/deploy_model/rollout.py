@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from deploy_model.observed import Endpoint, ModelPackage
@@ -123,6 +124,19 @@ class Rollout:
             parameters["RetainAllVariantProperties"] = is_plain and endpoint.is_plain
         return Request("sagemaker", "UpdateEndpoint", parameters)
 
+    def attempt(self) -> Request:
+        """The note that the endpoint was asked for this config: the last one, and no other."""
+        return Request(
+            "s3",
+            "PutObject",
+            {
+                "Bucket": self.settings.artifact_bucket,
+                "Key": attempt_key(self.settings),
+                "Body": json.dumps({"config_name": self.config_name}).encode(),
+                "ContentType": "application/json",
+            },
+        )
+
     def _create_model(self, name: str, package: ModelPackage) -> Request:
         parameters = {"ModelName": name, **self._model_parameters(package), "Tags": self._tags()}
         return Request("sagemaker", "CreateModel", parameters)
@@ -165,8 +179,18 @@ def record(settings: Settings, config_name: str, facts: Mapping[str, Any]) -> Re
     )
 
 
+def record_end(settings: Settings, endpoint: Endpoint, version: int, now: datetime) -> Request:
+    """That a version is served no more, and none in its place."""
+    facts = {"outcome": "ended", "version": version, "at": now.isoformat()}
+    return record(settings, f"{endpoint.config_name}-ended", facts)
+
+
 def record_key(settings: Settings, config_name: str) -> str:
     return f"deployments/{settings.endpoint_name}/history/{config_name}.json"
+
+
+def attempt_key(settings: Settings) -> str:
+    return f"deployments/{settings.endpoint_name}/attempt.json"
 
 
 def note(package: ModelPackage, properties: Mapping[str, str]) -> Request:

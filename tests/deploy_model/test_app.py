@@ -195,7 +195,7 @@ def test_an_endpoint_that_never_came_up_is_replaced_by_the_next_version(
     serve(world, call)
     world.register("Approved")
     call()
-    assert world.changes() == ["DeleteEndpoint"]
+    assert world.changes() == ["PutObject", "DeleteEndpoint"]
     world.settle()
     call()
     world.settle()
@@ -206,7 +206,7 @@ def test_rejecting_the_only_version_deletes_the_endpoint(world: World, call: Cal
     only = serve(world, call)
     world.review(only, "Rejected")
     assert call()["status"] == "nothing_approved"
-    assert world.changes() == ["DeleteEndpoint"]
+    assert world.changes() == ["PutObject", "DeleteEndpoint"]
     world.settle()
     assert world.endpoint is None
     assert call()["status"] == "nothing_approved"
@@ -216,7 +216,7 @@ def test_withdrawing_the_only_approval_deletes_the_endpoint(world: World, call: 
     only = serve(world, call)
     world.review(only, "PendingManualApproval")
     assert call()["status"] == "awaiting_approval"
-    assert world.changes() == ["DeleteEndpoint"]
+    assert world.changes() == ["PutObject", "DeleteEndpoint"]
 
 
 def test_approving_again_after_the_endpoint_was_deleted_brings_it_back(

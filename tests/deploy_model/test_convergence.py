@@ -77,6 +77,11 @@ class Operators(RuleBasedStateMachine):
         self.world.kill_before = self.world.kill_after = None
 
     @rule()
+    def maintain(self) -> None:
+        """SageMaker sees to its own machines, which changes nothing that is served."""
+        self.world.maintain()
+
+    @rule()
     def settle(self) -> None:
         self.world.settle()
 
@@ -183,6 +188,55 @@ def test_an_attempt_that_died_before_its_update_is_not_taken_for_one_that_failed
     world.review(3, "Rejected")
     assert run_to_the_end(world, wake)["status"] == "in_service"
     assert world.served() == 2
+
+
+@pytest.mark.parametrize("operation", ["UpdateEndpoint", "CreateEndpointConfig"])
+def test_an_attempt_that_died_is_not_taken_for_one_because_the_endpoint_was_changed_since(
+    operation: str,
+) -> None:
+    world = World()
+
+    def wake() -> Outcome:
+        return converge(world.surroundings, SETTINGS)
+
+    def die(asked: str) -> None:
+        if asked == operation:
+            raise Killed
+
+    world.register("Approved")
+    run_to_the_end(world, wake)
+    world.register("Approved")
+    world.interfere = die
+    with pytest.raises(Killed):
+        wake()
+    world.interfere = lambda _: None
+    world.maintain()
+    world.settle()
+    assert run_to_the_end(world, wake)["status"] == "in_service"
+    assert world.served() == 2
+
+
+def test_a_bad_version_is_tried_again_once_where_its_attempt_was_not_noted() -> None:
+    world = World()
+
+    def wake() -> Outcome:
+        return converge(world.surroundings, SETTINGS)
+
+    world.register("Approved")
+    run_to_the_end(world, wake)
+    world.bad.add(world.register("Approved"))
+    world.interfere = lambda asked: kill_when(asked == "PutObject" and world.updates == 1)
+    with pytest.raises(Killed):
+        wake()
+    world.interfere = lambda _: None
+    world.settle()
+    assert run_to_the_end(world, wake)["status"] == "failed"
+    assert (world.served(), world.updates) == (1, 2)
+
+
+def kill_when(it_is_time: bool) -> None:
+    if it_is_time:
+        raise Killed
 
 
 def first_version(world: World) -> int | None:

@@ -248,7 +248,7 @@ def test_a_new_version_on_the_same_machines_stays_in_autoscalings_hands(world: W
 def test_moving_to_serverless_makes_the_endpoint_anew(world: World) -> None:
     version = serve(world)
     wake(world, SERVERLESS)
-    assert world.changes() == ["DeregisterScalableTarget", "DeleteEndpoint"]
+    assert world.changes() == ["PutObject", "DeregisterScalableTarget", "DeleteEndpoint"]
     for _ in range(3):
         world.settle()
         wake(world, SERVERLESS)
@@ -276,7 +276,7 @@ def test_rejecting_the_last_version_stops_the_scaling_and_deletes_the_endpoint(
     version = serve(world)
     world.review(version, "Rejected")
     wake(world)
-    assert world.changes() == ["DeregisterScalableTarget", "DeleteEndpoint"]
+    assert world.changes() == ["PutObject", "DeregisterScalableTarget", "DeleteEndpoint"]
 
 
 def test_a_shadow_gets_a_copy_of_the_traffic_and_goes_with_its_setting(world: World) -> None:

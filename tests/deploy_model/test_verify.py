@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -87,6 +88,23 @@ def test_what_was_served_is_recorded_once(world: World, call: Call) -> None:
     world.sent.clear()
     call()
     assert world.sent == []
+
+
+def test_the_end_of_what_is_not_replaced_is_recorded_before_the_endpoint_goes(
+    world: World, call: Call
+) -> None:
+    version = world.register("Approved")
+    call()
+    world.settle()
+    call()
+    world.review(version, "Rejected")
+    world.sent.clear()
+    call()
+    assert world.changes() == ["PutObject", "DeleteEndpoint"]
+    (end,) = [
+        json.loads(body) for key, body in world.objects.items() if key.endswith("-ended.json")
+    ]
+    assert (end["outcome"], end["version"]) == ("ended", version)
 
 
 def test_a_lease_that_another_holds_defers_the_change_until_it_runs_out(

@@ -158,6 +158,11 @@ class World:
             endpoint.status = "Failed" if failed else "InService"
             endpoint.modified_at = self.tick()
 
+    def maintain(self) -> None:
+        """SageMaker changes the endpoint for reasons of its own."""
+        if self.endpoint is not None and self.endpoint.status == "InService":
+            self.endpoint.status, self.endpoint.modified_at = "SystemUpdating", self.tick()
+
     def in_flight(self) -> bool:
         return self.endpoint is not None and self.endpoint.status not in (*SERVING, *BROKEN)
 

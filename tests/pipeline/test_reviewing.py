@@ -172,6 +172,34 @@ def test_the_history_tells_decisions_and_what_was_served(
     assert (events[2]["what"], events[2]["at"]) == ("Served", "2026-03-01T12:00:00Z")
 
 
+def test_the_history_tells_when_a_version_was_served_no_more(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account, s3 = target.account, target.client("s3")
+    records = [  # the second a change of settings, the fifth the endpoint's end
+        ("served", 1, 1),
+        ("served", 1, 2),
+        ("served", 2, 3),
+        ("failed", 3, 4),
+        ("ended", 2, 5),
+        ("served", 1, 6),
+    ]
+    for outcome, version, hour in records:
+        facts = {"outcome": outcome, "version": version, "at": f"2026-03-01T0{hour}:00:00+00:00"}
+        s3.put_object(
+            Bucket=account.bucket,
+            Key=f"deployments/{account.endpoint_name}/history/{9 - hour}.json",
+            Body=json.dumps(facts).encode(),
+        )
+    assert main(["--json", "registry", "history"]) == 0
+    events = json.loads(capsys.readouterr().out)
+    ended = {(one["version"], one["at"]): one["reason"] for one in events if one["what"] == "Ended"}
+    assert ended == {
+        (1, "2026-03-01T03:00:00Z"): "version 2 is served",
+        (2, "2026-03-01T05:00:00Z"): "",
+    }
+
+
 def test_only_the_last_decisions_are_kept(target: Target) -> None:
     register(target)
     registry = Registry(target)
