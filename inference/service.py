@@ -20,11 +20,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from inference.accept import best
 from inference.hooks import Hooks
 
 CONTENT_TYPES = ("application/json", "application/jsonlines", "text/plain")
 MAX_BODY_BYTES = 6 << 20  # what SageMaker lets through to a real-time endpoint
 BODY_WITHIN_S = 10.0
+MOST_AT_ONCE = 128  # requests that are read, wait or are judged: about a quarter of a second's
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._=-]{1,64}")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -51,6 +53,7 @@ class Service:
         model_version: str = "unknown",
         max_body_bytes: int = MAX_BODY_BYTES,
         body_within_s: float = BODY_WITHIN_S,
+        most_at_once: int = MOST_AT_ONCE,
         failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
@@ -59,6 +62,8 @@ class Service:
         self._body_within_s = body_within_s
         self._failed = failed
         self._loaded: tuple[Hooks, Any] | None = None
+        self._most_at_once = most_at_once
+        self._under_way = 0
         # a core a request (see server.py): side by side, never waiting for each other
         threads = max(2, os.cpu_count() or 1)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
@@ -99,6 +104,7 @@ class Service:
         started = time.perf_counter()
         request_id = _request_id(request)
         details: dict[str, Any] = {}
+        self._under_way += 1
         try:
             response = await self._answer(request, details)
         except Refusal as refusal:
@@ -111,6 +117,8 @@ class Service:
             # from the version's own code; the caller learns no more than that it happened
             details |= {"code": "internal_error", "error": _where(error)}
             response = _error(Refusal(500, "internal_error", "the model could not answer"))
+        finally:
+            self._under_way -= 1
         response.headers["x-request-id"] = request_id
         self._log(
             "invocation",
@@ -125,11 +133,13 @@ class Service:
         if self._loaded is None:
             raise Refusal(503, "not_ready", "the model is being loaded")
         hooks, model = self._loaded
+        if self._under_way > self._most_at_once:
+            raise Refusal(503, "busy", f"{self._most_at_once} requests are under way already")
         content_type = request.headers.get("content-type", "application/json")
         if _media_type(content_type) not in CONTENT_TYPES:
             message = f"content type must be one of: {', '.join(CONTENT_TYPES)}"
             raise Refusal(415, "unsupported_media_type", message)
-        accept = _accepted(request.headers.get("accept", ""))
+        accept = _accepted(",".join(request.headers.getlist("accept")))
         try:
             body = await asyncio.wait_for(self._body(request), self._body_within_s)
         except TimeoutError as error:
@@ -169,17 +179,11 @@ def _predict(
 
 
 def _accepted(accept: str) -> str:
-    """The first type of an Accept header that can be answered with; JSON where any will do."""
-    wanted = [_media_type(part) for part in accept.split(",") if part.strip()]
-    for media_type in wanted or ["*/*"]:
-        if media_type in CONTENT_TYPES:
-            return media_type
-        if media_type in ("*/*", "application/*"):
-            return CONTENT_TYPES[0]
-        if media_type == "text/*":
-            return "text/plain"
-    message = f"accept must be one of: {', '.join(CONTENT_TYPES)}"
-    raise Refusal(406, "not_acceptable", message)
+    media_type = best(accept, CONTENT_TYPES)
+    if media_type is None:
+        message = f"accept must be one of: {', '.join(CONTENT_TYPES)}"
+        raise Refusal(406, "not_acceptable", message)
+    return media_type
 
 
 def _media_type(value: str) -> str:

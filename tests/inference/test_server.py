@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from inference.server import parse
+from inference.service import MOST_AT_ONCE
 from model.manifest import write_manifest
 from tests.model.factory import ROOT
 from tests.naughty import NAUGHTY
@@ -221,7 +222,37 @@ def test_a_request_under_way_is_finished_before_it_stops(
     assert served.log[-1]["event"] == "stopped"
 
 
-def test_a_review_is_judged_by_one_core(
+def test_what_is_more_than_can_wait_is_told_to_come_back(
+    start: Start, pristine_artifact: Path
+) -> None:
+    served = start(pristine_artifact, "--port", "0")
+    served.until("ready")
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    head += b"Content-Type: text/plain\r\nExpect: 100-continue\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        waiting = []
+        for _ in range(MOST_AT_ONCE):
+            waiting.append(
+                stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            )
+            waiting[-1].settimeout(60)
+            waiting[-1].sendall(head)
+            assert waiting[-1].recv(100).startswith(b"HTTP/1.1 100")  # it is under way
+        for _ in range(100):
+            with contextlib.closing(served.connect()) as connection:
+                connection.request("POST", "/invocations", "good", {"Content-Type": "text/plain"})
+                answer = connection.getresponse()
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                assert json.loads(answer.read())["code"] == "busy"
+        for connection in waiting:  # none of them is lost
+            connection.sendall(b"good")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    with contextlib.closing(served.connect()) as connection:
+        connection.request("POST", "/invocations", "good", {"Content-Type": "text/plain"})
+        assert connection.getresponse().status == 200
+
+
+def test_a_multiplication_is_not_shared_between_cores(
     start: Start, pristine_artifact: Path, tmp_path: Path
 ) -> None:
     version = shutil.copytree(pristine_artifact, tmp_path / "model")

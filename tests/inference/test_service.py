@@ -80,6 +80,11 @@ def test_a_version_that_cannot_be_loaded_is_said_and_never_ready(
         ("text/plain", "text/plain"),
         ("text/*;q=0.5", "text/plain"),
         ("text/html, application/jsonlines;q=0.9, */*;q=0.1", "application/jsonlines"),
+        ("application/json;q=0.2, text/plain;q=0.9", "text/plain"),
+        ("*/*, application/json;q=0", "application/jsonlines"),
+        ("*/*;q=0.1, text/plain;q=0, application/jsonlines ; Q=0.5", "application/jsonlines"),
+        ("text/plain;q=never, */*", "application/json"),
+        (" , ;q=1,", "application/json"),
     ],
 )
 def test_the_answer_has_the_accepted_type(accept: str, content_type: str) -> None:
@@ -93,6 +98,8 @@ def test_the_answer_has_the_accepted_type(accept: str, content_type: str) -> Non
     [
         ({"content-type": "image/png"}, 415, "unsupported_media_type"),
         (TEXT | {"accept": "text/html"}, 406, "not_acceptable"),
+        (TEXT | {"accept": "text/plain;q=0"}, 406, "not_acceptable"),
+        (TEXT | {"accept": "text/html, */*;q=0.000"}, 406, "not_acceptable"),
     ],
 )
 def test_types_that_are_not_spoken_are_refused(
