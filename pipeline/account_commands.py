@@ -100,13 +100,11 @@ def _account(settings: Settings) -> Any:
     """The local account as it is kept; a new one gets our images and functions."""
     if settings.target != "local":
         raise SettingsError("sentiment account is about the local account: use --target local")
-    from pipeline.local.account import NOTHING, open_account
+    from pipeline.local.account import open_account
     from pipeline.target import open_target
 
-    home = settings.home.absolute()
-    if open_account(home).configuration == NOTHING:
-        open_target(settings)
-    return open_account(home)
+    open_target(settings)
+    return open_account(settings.home.absolute())
 
 
 def _megabytes(size: int) -> str:

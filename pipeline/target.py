@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Target:
     log_place: LogPlace
     file_place: FilePlace
     """Where a person finds an object of a bucket, given bucket and key."""
+    furnish: Callable[[], object] = lambda: None
+    """Brings what of ours a run needs into an account that has no stack to do it."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str) -> Any:
@@ -53,7 +55,7 @@ class Target:
         return self.settings.home / "data"
 
     def prepare(self) -> None:
-        """Make the bucket and the model package group unless they are there.
+        """Make what a run needs: bucket and model package group, unless they are there.
 
         Raises SettingsError where no serving image is known, which a version could not do without.
         """
@@ -63,6 +65,7 @@ class Target:
                 f"(sentiment stack deploy --stage {self.settings.stage}, or set "
                 "SENTIMENT_INFERENCE_IMAGE to one named by its digest)"
             )
+        self.furnish()
         _ensure_bucket(self.client("s3"), self.account)
         _ensure_group(self.client("sagemaker"), self.account)
 
@@ -148,22 +151,34 @@ def _open_local(settings: Settings) -> Target:
 
     account = settings.account(LOCAL_ACCOUNT_ID)
     home = settings.home.absolute()
-    session = local.session(
+    strict = settings.strict == "1"
+    furnish = partial(
+        local.session,
         home,
         images=_images(),
         functions=_functions(account),
         rules=_rules(account),
-        strict=settings.strict == "1",
+        strict=strict,
     )
     return Target(
         settings=settings,
         account=account,
-        session=session,
+        session=furnish() if _is_ours(home, account) else local.session(home, strict=strict),
         poll_s=0.25,
         deploy_timeout_s=120.0,
         log_place=lambda group, stream: str(home / "logs" / group.strip("/") / f"{stream}.log"),
         file_place=lambda bucket, key: str(home / "s3" / bucket / key),
+        furnish=furnish,
     )
+
+
+def _is_ours(home: Path, account: Account) -> bool:
+    """Whether a home is new or has our functions: another's is looked at, and left as it is."""
+    from pipeline.local.account import open_account
+
+    if not (home / "account.db").exists():
+        return True
+    return account.deploy_function in open_account(home).configuration["functions"]
 
 
 def _images() -> dict[str, Any]:

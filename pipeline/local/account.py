@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +90,7 @@ class Account:
         except OSError as error:
             raise LocalAccountError(f"cannot use {home} as home: {error.strerror}") from error
         self.objects = ObjectStore(self.home / "s3", self.home / "tmp")
+        self._configuration: tuple[tuple[int, int], Document] = ((0, 0), NOTHING)
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account."""
@@ -102,38 +102,45 @@ class Account:
         functions: Mapping[str, Function] | None = None,
         rules: Sequence[Rule] | None = None,
     ) -> None:
-        """Keep what was handed in, so that the account's own processes know it too.
+        """Keep what was handed in beside what is kept, for the account's own processes too.
 
-        What is None stays as it was kept.
+        What has a name (an image its pattern) that is kept already takes its place; images that
+        were handed in last are looked at first.
         """
-        wanted: Document = {}
-        if images is not None:
-            wanted["images"] = {pattern: asdict(image) for pattern, image in images.items()}
-        if functions is not None:
-            wanted["functions"] = {
+        given: Document = {
+            "images": {pattern: asdict(image) for pattern, image in (images or {}).items()},
+            "functions": {
                 name: {**asdict(function), "path": str(Path(function.path).absolute())}
-                for name, function in functions.items()
-            }
-        if rules is not None:
-            wanted["rules"] = [asdict(rule) for rule in rules]
-        if wanted.keys() != NOTHING.keys():
-            wanted = {**self.configuration, **wanted}
-        text = json.dumps(wanted, indent=1)
-        if not self.configuration_file.exists() or self.configuration_file.read_text() != text:
+                for name, function in (functions or {}).items()
+            },
+            "rules": [asdict(rule) for rule in rules or ()],
+        }
+        if _added(given, self.configuration) == _text(self.configuration):
+            return
+        with self.store.transaction():  # another process may add its own at the same time
+            text = _added(given, self.configuration)
             write_atomically(self.configuration_file, text.encode(), self.home / "tmp")
-            self.__dict__.pop("configuration", None)
 
     @property
     def configuration_file(self) -> Path:
         """Where what was handed in is kept."""
         return self.home / "account.json"
 
-    @cached_property
+    @property
     def configuration(self) -> Document:
-        """Images, functions and rules as JSON."""
+        """Images, functions and rules as JSON, as they are kept now."""
         path = self.configuration_file
-        if not path.exists():
+        try:
+            status = path.stat()
+        except FileNotFoundError:
             return NOTHING
+        version = (status.st_mtime_ns, status.st_ino)
+        if version != self._configuration[0]:
+            self._configuration = (version, self._read_configuration())
+        return self._configuration[1]
+
+    def _read_configuration(self) -> Document:
+        path = self.configuration_file
         try:
             return {**NOTHING, **json.loads(path.read_text())}
         except (ValueError, TypeError) as error:
@@ -230,6 +237,18 @@ class Account:
         return AWSResponse(params["url"], status, headers, None), parsed
 
 
+def _added(given: Document, kept: Document) -> str:
+    """What is kept with what is given before it, each by its name, as JSON text."""
+    names = {rule["name"] for rule in given["rules"]}
+    others = [rule for rule in kept["rules"] if rule["name"] not in names]
+    added = {part: {**given[part], **kept[part], **given[part]} for part in ("images", "functions")}
+    return _text({**added, "rules": [*given["rules"], *others]})
+
+
+def _text(configuration: Document) -> str:
+    return json.dumps(configuration, indent=1)
+
+
 def _keep_arguments(params: Document, context: Document, **_: Any) -> None:
     context["local_arguments"] = dict(params)
 
@@ -253,9 +272,9 @@ def session(
 
     `images` says which command stands for which container image (keyed by a glob on the URI),
     `functions` are its Lambda functions by name, `rules` its EventBridge rules. They are kept in
-    `home`; which of the three is not given is as it was kept. `strict`: jobs, functions
-    and model servers that this process starts see their own part of the machine (sandbox.py); a
-    LocalAccountError where the kernel cannot do that.
+    `home` beside those that are there, and take the place only of one of the same name. `strict`:
+    jobs, functions and model servers that this process starts see their own part of the machine
+    (sandbox.py); a LocalAccountError where the kernel cannot do that.
     """
     if strict:
         _require_namespaces()

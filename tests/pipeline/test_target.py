@@ -11,6 +11,8 @@ from moto import mock_aws
 
 from pipeline import target as targets
 from pipeline.errors import SettingsError
+from pipeline.local import Function, Image, session
+from pipeline.local.account import open_account
 from pipeline.settings import ROOT, Account, Settings
 from pipeline.target import Target, open_target
 from tests.pipeline.test_definition import step
@@ -50,6 +52,25 @@ def test_opening_the_local_account_and_preparing_it_twice_is_safe(tmp_path: Path
     assert target.log_place("/aws/x", "job/algo-1") == str(
         tmp_path / "a home/logs/aws/x/job/algo-1.log"
     )
+
+
+def test_a_home_of_others_gets_nothing_of_ours_until_a_run_needs_it(tmp_path: Path) -> None:
+    session(tmp_path, images={"job:*": Image()})
+    target = open_target(Settings(home=tmp_path))
+    assert list(open_account(tmp_path).configuration["images"]) == ["job:*"]
+    target.prepare()
+    kept = open_account(tmp_path).configuration
+    assert kept["images"].keys() == {"job:*", *targets._images()}
+    assert target.account.deploy_function in kept["functions"]
+
+
+def test_a_home_of_ours_is_kept_up_to_date(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    name = open_target(settings).account.deploy_function
+    session(settings.home, functions={name: Function("old.handler", tmp_path)})
+    open_target(settings)
+    handler = open_account(settings.home).configuration["functions"][name]["handler"]
+    assert handler == "deploy_model.app.handler"
 
 
 def test_the_account_of_aws_is_asked_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local import Function, Image, sandbox, session
+from pipeline.local import Function, Image, Rule, sandbox, session
 from pipeline.local.account import open_account
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.housekeeping import delete, leftovers
@@ -142,11 +142,35 @@ def test_a_full_disk_and_a_read_only_home_are_told_in_one_line(
     assert done.stdout.count("\n") == 1
 
 
-def test_a_session_leaves_what_it_is_not_given_as_it_was_kept(tmp_path: Path) -> None:
-    session(tmp_path, functions={"f": Function("m.f", tmp_path)}, images={"old:*": Image()})
-    session(tmp_path, images={"new:*": Image()})
+def test_a_session_adds_to_what_the_home_keeps_and_is_looked_at_first(tmp_path: Path) -> None:
+    rule = Rule("r", {"source": ["mine"]}, "f")
+    session(tmp_path, functions={"f": Function("m.f", tmp_path)}, images={"job:*": Image()},
+            rules=[rule])  # fmt: skip
+    session(tmp_path, images={"job:1": Image(("new",))}, functions={}, rules=[])
+    account = open_account(tmp_path)
+    assert list(account.configuration["functions"]) == ["f"]
+    assert [item["name"] for item in account.configuration["rules"]] == ["r"]
+    assert account.image("job:1") == Image(("new",))
+    assert account.image("job:2") == Image()
+
+
+def test_a_session_replaces_what_it_hands_in_under_a_name_that_is_kept(tmp_path: Path) -> None:
+    for command in ("old", "new"):
+        session(tmp_path, images={"job:*": Image((command,))},
+                functions={"f": Function(f"m.{command}", tmp_path)},
+                rules=[Rule("r", {"source": [command]}, "f")])  # fmt: skip
     kept = open_account(tmp_path).configuration
-    assert (list(kept["images"]), list(kept["functions"])) == (["new:*"], ["f"])
+    assert kept["images"]["job:*"]["entrypoint"] == ["new"]
+    assert kept["functions"]["f"]["handler"] == "m.new"
+    assert [item["pattern"] for item in kept["rules"]] == [{"source": ["new"]}]
+
+
+def test_what_another_session_adds_is_known_at_once(tmp_path: Path) -> None:
+    account = open_account(tmp_path)
+    session(tmp_path, images={"job:*": Image(("one",))})
+    assert account.image("job:1") == Image(("one",))
+    session(tmp_path, images={"job:*": Image(("other",))})
+    assert account.image("job:1") == Image(("other",))
 
 
 def test_what_came_into_use_since_it_was_listed_is_not_cleaned(tmp_path: Path) -> None:
