@@ -385,3 +385,14 @@ def test_a_note_of_several_lines_is_one_that_the_registry_takes() -> None:
     reason = "no capacity\n\tin any zone;\r retry"
     for noted in (failure("m", reason, NOON, NOON)[FAILED_REASON], plain(reason)):
         assert re.fullmatch(r"[\w .:/=+\-@]{1,256}", noted)
+
+
+@pytest.mark.parametrize(
+    ("note", "taken"),
+    [("no capacity - é 3", True), ("no\ncapacity", False), ("no; capacity", False)],
+)
+def test_a_note_is_held_to_the_pattern_of_the_registry(note: str, taken: bool) -> None:
+    sagemaker = botocore.session.get_session().get_service_model("sagemaker")
+    shape = sagemaker.operation_model("UpdateModelPackage").input_shape
+    assert shape is not None
+    assert (violations(shape, {"CustomerMetadataProperties": {"k": note}}) == []) == taken

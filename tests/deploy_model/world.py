@@ -33,6 +33,14 @@ LEASE = "deployments/sentiment/lease.json"
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/sentiment-inference@sha256:{'0' * 64}"
 BROKEN = ("Failed", "OutOfService")
 SERVING = ("InService", "UpdateRollbackFailed")
+# Java's way in AWS's patterns → Python's; \w has the underscore beside letters and numbers.
+JAVA = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\w",
+    r"\p{Z}": r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    r"\p{Print}": r"[ -~]",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
+}
 READS = ("Describe", "List", "GetObject")
 GOOD_ARCHIVE = archive()
 
@@ -482,12 +490,12 @@ def violations(shape: Shape, value: Any, where: str = "") -> list[str]:
     if isinstance(shape, ListShape):
         return [b for item in value for b in violations(shape.member, item, f"{where}[]")]
     if isinstance(shape, MapShape):
-        return [b for item in value.values() for b in violations(shape.value, item, f"{where}{{}}")]
+        pairs = [(shape.key, key) for key in value] + [(shape.value, one) for one in value.values()]
+        return [b for member, item in pairs for b in violations(member, item, f"{where}{{}}")]
     if isinstance(shape, StringShape):
         pattern = shape.metadata.get("pattern", "")
-        # some are written for Java and mean nothing here
-        java = "\\p{" in pattern or "\\u" in pattern
-        if pattern and not java and not re.fullmatch(pattern, value):
+        compiled = _compiled(pattern)
+        if pattern and compiled and not compiled.fullmatch(value):
             return [f"{where}: {value!r} is not {pattern}"]
         if len(value) > shape.metadata.get("max", len(value)):
             return [f"{where}: {value!r} is too long"]
@@ -498,6 +506,17 @@ def violations(shape: Shape, value: Any, where: str = "") -> list[str]:
         if not least <= value <= most:
             return [f"{where}: {value} is not from {least} to {most}"]
     return []
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """A pattern that is written for Java in Python's way; None where it has none."""
+    for theirs, ours in JAVA.items():
+        pattern = pattern.replace(theirs, ours)
+    try:
+        return re.compile(re.sub(r"\$\{\d+,\d+\}$", "$", pattern))  # an end that is repeated
+    except re.error:
+        return None
 
 
 def _keep_parameters(params: Any, context: dict[str, Any], **_: Any) -> None:
