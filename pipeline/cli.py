@@ -18,6 +18,7 @@ from pipeline.parameters import declare
 from pipeline.reviewing import add_reviewing
 from pipeline.settings import LOCAL_ACCOUNT_ID, TARGETS, Settings, expand
 from pipeline.stack.parser import add_stack
+from pipeline.watching import add_watching
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -104,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_global_options(parser, defaults=True)
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(adder)
-    _add_watching(adder)
+    add_watching(adder, _command)
     add_control(adder, _command)
     _add_registry(adder)
     _add_asking(adder)
@@ -142,30 +143,6 @@ def _add_run(adder: Any) -> None:
         help="approve the version, wait until it is served, and ask it once through the API",
     )
     add_strict(parser)
-
-
-def _add_watching(adder: Any) -> None:
-    _command(
-        adder,
-        "definition",
-        commands.definition,
-        "print the compiled pipeline definition as JSON",
-        "The same files give the same bytes:\n  sentiment definition | sha256sum",
-    )
-    _command(adder, "executions", commands.executions, "list what ran, the newest first")
-    status = _command(adder, "status", commands.status, "show how an execution and its steps stand")
-    logs = _command(
-        adder,
-        "logs",
-        commands.logs,
-        "print what a step printed",
-        "example:\n  sentiment logs Train",
-    )
-    logs.add_argument("step", metavar="STEP", help="Preprocess, Train, Evaluate or Deploy")
-    for parser in (status, logs):
-        parser.add_argument(
-            "execution", metavar="ID", nargs="?", help="id of the execution [the newest]"
-        )
 
 
 def _add_registry(adder: Any) -> None:

@@ -7,9 +7,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, ExecutionError
+from pipeline.errors import DataError
+from pipeline.output import number, print_json
 from pipeline.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def run(options: Namespace, settings: Settings) -> int:
     result = run_pipeline(_target(settings), request, ROOT, sys.stderr)
     version = result.version
     if options.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
         return 0
     print(f"Succeeded in {result.seconds:.1f} s (execution {result.execution.id})")
     print(f"  data      {result.about_data}")
-    print(f"  accuracy  {_number(version.accuracy)} on the test reviews")
+    print(f"  accuracy  {number(version.accuracy)} on the test reviews")
     print(f"  version   {version.number}, {version.status}")
     if result.prediction:
         print(f"  review    {result.prediction['review']}")
@@ -43,119 +44,6 @@ def run(options: Namespace, settings: Settings) -> int:
     return 0
 
 
-def definition(options: Namespace, settings: Settings) -> int:
-    """Print the compiled definition."""
-    from pipeline.compilation import compile_definition
-
-    target = _target(settings)
-    target.prepare()
-    compiled = compile_definition(target.session, target.account, ROOT)
-    _print_json(compiled.document)
-    return 0
-
-
-def executions(options: Namespace, settings: Settings) -> int:
-    """List the executions."""
-    from pipeline.display import terminal_width, text_table
-    from pipeline.executions import Executions
-
-    found = Executions(_target(settings)).all()
-    rows = [
-        {
-            "execution": one.id,
-            "status": one.status,
-            "started": one.started.isoformat(timespec="seconds"),
-            "reason": one.reason,
-        }
-        for one in found
-    ]
-    if options.json:
-        _print_json(rows)
-    elif rows:
-        print(text_table(list(rows[0]), [list(row.values()) for row in rows], terminal_width()))
-    else:
-        print("nothing has run yet (start with: sentiment run)", file=sys.stderr)
-    return 0
-
-
-def status(options: Namespace, settings: Settings) -> int:
-    """Show an execution and its steps."""
-    from pipeline.display import state, terminal_width, text_table
-    from pipeline.executions import Executions
-    from pipeline.outcomes import outcome
-
-    target = _target(settings)
-    known = Executions(target)
-    execution = known.find(options.execution)
-    steps = known.steps(execution.arn)
-    notes = {step.name: known.notes(step) for step in steps}
-    rows = [
-        {
-            "step": step.name,
-            "status": state(step),
-            "seconds": round(step.seconds, 1),
-            "cpu_s": notes[step.name].get("cpu-seconds", ""),
-            "memory_mib": notes[step.name].get("peak-memory-mib", ""),
-            "result": step.reason or outcome(target, step),
-            "log": step.log.place if step.log else "",
-            "cache": notes[step.name].get("cache", ""),
-        }
-        for step in steps
-    ]
-    never = [] if execution.is_running else known.not_executed(execution.arn)
-    if options.json:
-        _print_json(
-            {
-                "execution": execution.id,
-                "status": execution.status,
-                "seconds": execution.seconds,
-                "not_executed": never,
-                "reason": execution.reason,
-                "parameters": known.parameters(execution.arn),
-                "steps": rows,
-            }
-        )
-        return 0
-    print(f"execution {execution.id}: {execution.status}, {execution.seconds or 0:.1f} s")
-    if rows:
-        columns = list(rows[0])[:-2]
-        shown = [[row[column] for column in columns] for row in rows]
-        print(text_table(columns, shown, terminal_width()))
-        print("logs of a step: sentiment logs STEP")
-    if never:
-        print(f"not executed: {', '.join(never)}")
-    for step in steps:
-        if (why := notes[step.name].get("cache")) and not step.cached_from:
-            print(f"{step.name} was not taken from the cache: {why}")
-    return 0
-
-
-def logs(options: Namespace, settings: Settings) -> int:
-    """Print what a step printed."""
-    from pipeline.executions import Executions
-
-    known = Executions(_target(settings))
-    execution = known.find(options.execution)
-    steps = {step.name: step for step in known.steps(execution.arn)}
-    if options.step not in steps:
-        valid = ", ".join(steps) or "none has begun yet"
-        raise ExecutionError(
-            f"execution {execution.id} has no step {options.step!r} (valid: {valid})"
-        )
-    log = steps[options.step].log
-    if log is None:
-        raise ExecutionError(
-            f"step {options.step} runs nothing that prints (sentiment status shows its result)"
-        )
-    lines = known.log_lines(log)
-    if options.json:
-        _print_json({"step": options.step, "place": log.place, "lines": list(lines)})
-        return 0
-    for line in lines:
-        print(line)
-    return 0
-
-
 def registry_list(options: Namespace, settings: Settings) -> int:
     """List the model versions."""
     from pipeline.display import terminal_width, text_table
@@ -163,13 +51,13 @@ def registry_list(options: Namespace, settings: Settings) -> int:
 
     versions = Registry(_target(settings)).versions()
     if options.json:
-        _print_json([version.as_json() for version in versions])
+        print_json([version.as_json() for version in versions])
     elif versions:
         rows = [
             (
                 one.number,
                 one.state,
-                _number(one.accuracy),
+                number(one.accuracy),
                 f"{one.created:%Y-%m-%d %H:%M}",
                 one.reason,
             )
@@ -189,7 +77,7 @@ def registry_show(options: Namespace, settings: Settings) -> int:
     version = Registry(_target(settings)).find(options.version)
     facts = version.as_json()
     if options.json:
-        _print_json(facts)
+        print_json(facts)
         return 0
     metadata = facts.pop("metadata")
     for name, value in {**facts, **metadata}.items():
@@ -219,7 +107,7 @@ def _decide(options: Namespace, settings: Settings, wanted: str) -> int:
     decision = Registry(_target(settings)).decide(options.version, wanted, options.reason or "")
     version = decision.version
     if options.json:
-        _print_json({**version.as_json(), "changed": decision.changed})
+        print_json({**version.as_json(), "changed": decision.changed})
     elif decision.changed:
         print(f"version {version.number} is now {version.status}: {version.reason}")
     else:
@@ -267,12 +155,12 @@ def evaluate(options: Namespace, settings: Settings) -> int:
     if options.predictions:
         Path(options.predictions).write_bytes(evaluation.predictions_csv)
     if options.json:
-        _print_json(evaluation.metrics)
+        print_json(evaluation.metrics)
         return 0
     metrics = evaluation.metrics["binary_classification_metrics"]
     print(f"version    {evaluation.version}")
     for name in ("accuracy", "precision", "recall", "f1", "auc"):
-        print(f"{name:<10} {_number(metrics[name]['value'])}")
+        print(f"{name:<10} {number(metrics[name]['value'])}")
     confusion = metrics["confusion_matrix"]
     print(f"negative   {confusion['0']['0']} right, {confusion['0']['1']} taken for positive")
     print(f"positive   {confusion['1']['1']} right, {confusion['1']['0']} taken for negative")
@@ -304,14 +192,14 @@ def endpoint(options: Namespace, settings: Settings) -> int:
     served = Endpoint(_target(settings)).served()
     if served is None:
         if options.json:
-            _print_json(None)
+            print_json(None)
         print(
             "nothing is served yet (approve a version: sentiment registry approve V --reason '…')",
             file=sys.stderr,
         )
         return 1
     if options.json:
-        _print_json(served.as_json())
+        print_json(served.as_json())
         return 0
     for name, value in served.as_json().items():
         if value:
@@ -343,11 +231,3 @@ def _target(settings: Settings) -> Target:
     from pipeline.target import open_target
 
     return open_target(settings)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, int | float) else str(value or "unknown")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RegistryError
+from pipeline.output import print_json
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def compare(options: Namespace, settings: Settings) -> int:
     registry = Registry(target)
     found = compare_versions(target, registry.find(options.before), registry.find(options.after))
     if options.json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
         return 0
     before, after = f"version {options.before}", f"version {options.after}"
     rows = [
@@ -89,7 +89,7 @@ def history(options: Namespace, settings: Settings) -> int:
 
     events = known(_target(settings))
     if options.json:
-        _print_json([asdict(event) for event in events])
+        print_json([asdict(event) for event in events])
     elif events:
         rows = [(one.at, one.version, one.what, one.by, one.reason) for one in events]
         print(text_table(("when", "version", "what", "by", "why"), rows))
@@ -119,7 +119,7 @@ def rollback(options: Namespace, settings: Settings) -> int:
     decision = registry.decide(served.version, REJECTED, options.reason or "")
     if options.json:
         number = following.number if following and not following.failure else None
-        _print_json({"rejected": served.version, "next": number, "changed": decision.changed})
+        print_json({"rejected": served.version, "next": number, "changed": decision.changed})
     else:
         print(f"version {served.version} is now Rejected: {decision.version.reason}")
     return 0
@@ -137,7 +137,7 @@ def report(options: Namespace, settings: Settings) -> int:
     _must_exist(target, bucket, key, version.number)
     place = target.file_place(bucket, key)
     if options.json:
-        _print_json({"version": version.number, "report": place})
+        print_json({"version": version.number, "report": place})
     else:
         print(place)
     if options.open:
@@ -153,7 +153,7 @@ def pin(options: Namespace, settings: Settings) -> int:
 
     version = Registry(_target(settings)).pin(options.version)
     if options.json:
-        _print_json(version.as_json())
+        print_json(version.as_json())
     else:
         print(f"version {version.number} is pinned: it is served until it is unpinned or rejected")
     return 0
@@ -169,7 +169,7 @@ def unpin(options: Namespace, settings: Settings) -> int:
     if options.json:
         numbers = [version.number for version in pinned]
         following = wanted.number if wanted and not wanted.failure else None
-        _print_json({"unpinned": numbers, "wanted": following})
+        print_json({"unpinned": numbers, "wanted": following})
     elif pinned:
         print(f"version {pinned[0].number} is not pinned any more: {_next(wanted)}")
     else:
@@ -213,7 +213,3 @@ def _target(settings: Settings) -> Target:
     from pipeline.target import open_target
 
     return open_target(settings)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
