@@ -18,7 +18,7 @@ STEP_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "Training": (
         JOB_FIELDS,
-        "a process a host; channels, checkpoints, `model.tar.gz` and `output.tar.gz`",
+        "a process a host; channels, checkpoints, metrics, `model.tar.gz` and `output.tar.gz`",
     ),
     "Transform": (JOB_FIELDS, "the model's server, one request a file or a line, `.out` objects"),
     "Condition": ((), "every condition type, nested; branches in branches"),

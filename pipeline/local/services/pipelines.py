@@ -135,13 +135,13 @@ def delete_pipeline(account: Account, request: Document) -> Document:
 @answers("sagemaker:StartPipelineExecution")
 def start_pipeline_execution(account: Account, request: Document) -> Document:
     pipeline = describe_pipeline(account, request)
-    given = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
-    parameter_values(parse(pipeline["PipelineDefinition"]), given)
     name = pipeline["PipelineName"]
     if known := _started_by(account, name, request):
         return known
+    definition = parse(pipeline["PipelineDefinition"])
+    given = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
+    parameter_values(definition, given)
     if request.get("SelectiveExecutionConfig"):
-        definition = parse(pipeline["PipelineDefinition"])
         probe = {**request, "PipelineName": name, "PipelineExecutionArn": ""}
         selection(account, probe, definition["Steps"])
     identifier = "".join(secrets.choice(ALPHABET) for _ in range(12))
