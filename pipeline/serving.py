@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -39,7 +40,11 @@ def application(target: Target, root: Path) -> Any:
     # they do in Lambda.
     boto3.DEFAULT_SESSION = target.session
     account = target.account
-    os.environ |= {"ENDPOINT_NAME": account.endpoint_name, "FEEDBACK_BUCKET": account.bucket}
+    os.environ |= {
+        "ENDPOINT_NAME": account.endpoint_name,
+        "FEEDBACK_BUCKET": account.bucket,
+        "FEEDBACK_KEY": secrets.token_hex(),  # feedback is for verdicts since this start
+    }
     functions = str(root / "lambda")
     if functions not in sys.path:
         sys.path.insert(0, functions)

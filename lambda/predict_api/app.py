@@ -38,6 +38,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     )
     answer, noted = api.answer(event, context, {"request_id": request_id})
     facts: dict[str, Any] = {key: noted[key] for key in NOTED if key in noted}
+    request_id = noted["request_id"]
     answer["headers"]["X-Request-Id"] = request_id
     if "model_version" in noted:
         answer["headers"]["X-Model-Version"] = noted["model_version"]

@@ -1,7 +1,13 @@
-"""Keeps what readers say about verdicts: for drift and, where they give the review, a training."""
+"""Keeps what readers say about verdicts: for drift and, where they give the review, a training.
+
+A verdict's request id carries a signature, so that feedback is for a verdict that was given, and
+one a verdict.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +19,18 @@ from predict_api.errors import FeedbackNotKept
 from predict_api.logs import logger
 
 PREFIX = "feedback/"
+SIGNATURE_DIGITS = 24  # 96 bits; nobody guesses that, and the id stays below 64 characters
+
+
+def sign(key: str, request_id: str) -> str:
+    """The request id with its signature."""
+    signature = hmac.new(key.encode(), request_id.encode(), hashlib.sha256).hexdigest()
+    return f"{request_id}-{signature[:SIGNATURE_DIGITS]}"
+
+
+def is_signed(key: str, request_id: str) -> bool:
+    """Whether it is an id that `sign` made with this key."""
+    return hmac.compare_digest(sign(key, request_id[: -SIGNATURE_DIGITS - 1]), request_id)
 
 
 def keep(client: Callable[[], Any], bucket: str, feedback: Feedback, now: datetime) -> None:

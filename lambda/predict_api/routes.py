@@ -24,7 +24,7 @@ from predict_api.body import (
 from predict_api.clients import endpoint, s3, settings
 from predict_api.endpoint import Prediction
 from predict_api.errors import NotFound, NothingToJudge
-from predict_api.feedback import keep
+from predict_api.feedback import is_signed, keep, sign
 from predict_api.replies import JSON, TEXT, dump, reply
 
 router = Router()  # type: ignore[no-untyped-call]
@@ -44,6 +44,8 @@ def predict() -> Response[str]:
     if prediction.token_count == 0:
         raise _nothing_to_judge()
     router.context["probability"] = prediction.probability
+    if key := settings().feedback_key:  # from here on, also in the header and in the log
+        router.context["request_id"] = sign(key, router.context["request_id"])
     if kind == "text/plain":  # for callers of old, who know nothing but 1.0 and 0.0
         return reply(200, str(float(prediction.label == "positive")), TEXT)
     return reply(
@@ -67,11 +69,13 @@ def predict_batch() -> Response[str]:
 
 @router.post("/feedback")
 def feedback() -> Response[str]:
-    bucket = settings().feedback_bucket
-    if bucket is None:
+    bucket, key = settings().feedback_bucket, settings().feedback_key
+    if bucket is None or key is None:
         raise NotFound("feedback is not kept here")
     json_only(_content_type())
     given = read_feedback(read_bytes(_event(), settings().max_body_bytes))
+    if not is_signed(key, given.request_id):
+        raise NotFound("no verdict that was given on a single review has this request_id")
     keep(s3, bucket, given, datetime.now(UTC))
     return reply(201, dump({"kept": True} | _request_id()))
 

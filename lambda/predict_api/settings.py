@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from predict_api.errors import SettingsError
@@ -12,6 +12,7 @@ from predict_api.errors import SettingsError
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 API_TIMEOUT_S = 30.0
 ENTITY_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+SHORTEST_KEY = 32
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 # The rest of the environment belongs to Lambda; a key of one of these families that is no setting
 # is a typing error that would otherwise silently leave a default in place.
@@ -41,6 +42,8 @@ class Settings:
     max_body_bytes: int = 16384
     max_batch_reviews: int = 25
     feedback_bucket: str | None = None
+    feedback_key: str | None = field(default=None, repr=False)
+    """What request ids are signed with; nobody outside knows it."""
 
     def __post_init__(self) -> None:
         if len(self.endpoint_name) > 63 or not ENTITY_NAME.fullmatch(self.endpoint_name):
@@ -54,6 +57,8 @@ class Settings:
             raise SettingsError("MAX_ATTEMPTS: must be from 1 to 5")
         if self.feedback_bucket is not None and not BUCKET_NAME.fullmatch(self.feedback_bucket):
             raise SettingsError("FEEDBACK_BUCKET: must be the name of an S3 bucket")
+        if self.feedback_bucket is not None and len(self.feedback_key or "") < SHORTEST_KEY:
+            raise SettingsError(f"FEEDBACK_KEY: must have at least {SHORTEST_KEY} characters")
         if not self.slowest_answer_s < self.function_timeout_s - 1 < API_TIMEOUT_S - 1:
             raise SettingsError(
                 "MAX_ATTEMPTS, CONNECT_TIMEOUT_S, READ_TIMEOUT_S: the slowest answer would take "
@@ -78,16 +83,16 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings, or raise SettingsError naming the key and its valid form."""
-        known = {field.name.upper(): field for field in fields(cls)}
+        known = {one.name.upper(): one for one in fields(cls)}
         for key in environ:
             if key.startswith(FAMILIES) and key not in known:
                 raise SettingsError(f"{key}: unknown setting; known are {', '.join(known)}")
         values = {}
-        for key, field in known.items():
+        for key, one in known.items():
             # an empty variable is how a template says "not set"
             if environ.get(key):
-                values[field.name] = READERS[str(field.type)](key, environ[key])
-            elif field.default is MISSING:
+                values[one.name] = READERS[str(one.type)](key, environ[key])
+            elif one.default is MISSING:
                 raise SettingsError(f"{key}: missing")
         return cls(**values)
 

@@ -70,12 +70,15 @@ def test_the_api_is_beside_it_and_asks_the_target(application: Any, target: Targ
 
 def test_feedback_is_kept_in_the_accounts_bucket(application: Any, target: Target) -> None:
     target.prepare()
-    body = b'{"request_id": "abc", "label": "negative"}'
+    from predict_api.feedback import sign
+
+    request_id = sign(os.environ["FEEDBACK_KEY"], "abc")
+    body = json.dumps({"request_id": request_id, "label": "negative"}).encode()
     status, _type, _body = ask(application, "POST", "/feedback", body)
     assert status == 201
-    stored = target.client("s3").get_object(Bucket=target.account.bucket, Key="feedback/abc.json")[
-        "Body"
-    ]
+    stored = target.client("s3").get_object(
+        Bucket=target.account.bucket, Key=f"feedback/{request_id}.json"
+    )["Body"]
     assert json.loads(stored.read())["label"] == "negative"
 
 

@@ -23,6 +23,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointInMemory]:
     clients.settings.cache_clear()
     monkeypatch.setenv("ENDPOINT_NAME", "sentiment")
     monkeypatch.setenv("FEEDBACK_BUCKET", "sentiment-us-east-1-000000000000")
+    monkeypatch.setenv("FEEDBACK_KEY", "k" * 32)
     model = EndpointInMemory()
     client = model.client()
     endpoint = Endpoint(Settings("sentiment"), lambda: client, sleep=model.slept.append)

@@ -16,12 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 from predict_api import app, clients, routes
+from predict_api.feedback import sign
 from predict_api.logs import logger
 
 from tests.naughty import NAUGHTY
 from tests.predict_api.endpoint_in_memory import EndpointInMemory, verdict
 
 Ask = Callable[..., dict[str, Any]]
+SIGNED = sign("k" * 32, "JKJaXmPLvHcESHA=")
 KEYS = {"code", "message", "request_id"}
 
 
@@ -40,7 +42,7 @@ def test_a_review_gets_its_verdict(ask: Ask) -> None:
         "label": "positive",
         "probability": 0.75,
         "model_version": "3",
-        "request_id": "JKJaXmPLvHcESHA=",
+        "request_id": SIGNED,
     }
 
 
@@ -68,7 +70,7 @@ def test_plain_text_gets_the_answer_of_old(ask: Ask, review: str, verdict: str) 
 
 def test_every_answer_names_its_request_and_the_model_that_judged(ask: Ask) -> None:
     headers = ask("predict_text")["headers"]
-    assert headers["X-Request-Id"] == "JKJaXmPLvHcESHA="
+    assert headers["X-Request-Id"] == SIGNED
     assert headers["X-Model-Version"] == "3"
     assert headers["Cache-Control"] == "no-store"
 
@@ -322,14 +324,14 @@ def test_feedback_is_kept_in_the_bucket_and_replaced_by_second_thoughts(
         s3.create_bucket(Bucket="sentiment-us-east-1-000000000000")
         clients.s3.cache_clear()
         for label in ("positive", "negative"):
-            body = json.dumps({"request_id": "JKJaXmPLvHcESHA=", "label": label})
+            body = json.dumps({"request_id": SIGNED, "label": label})
             assert ask("feedback", body=body)["statusCode"] == 201
         listed = s3.list_objects_v2(Bucket="sentiment-us-east-1-000000000000")["Contents"]
-        assert [item["Key"] for item in listed] == ["feedback/JKJaXmPLvHcESHA=.json"]
+        assert [item["Key"] for item in listed] == [f"feedback/{SIGNED}.json"]
         record = json.load(
             s3.get_object(Bucket="sentiment-us-east-1-000000000000", Key=listed[0]["Key"])["Body"]
         )
-        assert (record["request_id"], record["label"]) == ("JKJaXmPLvHcESHA=", "negative")
+        assert (record["request_id"], record["label"]) == (SIGNED, "negative")
     clients.s3.cache_clear()
 
 
@@ -339,7 +341,7 @@ def test_what_the_verdict_was_and_the_review_are_kept_where_they_are_given(
     kept: dict[str, Any] = {}
     bucket = type("Bucket", (), {"put_object": staticmethod(kept.update)})
     monkeypatch.setattr(routes, "s3", lambda: bucket)
-    said = {"request_id": "abc", "label": "negative", "model_version": "3", "probability": 0}
+    said = {"request_id": SIGNED, "label": "negative", "model_version": "3", "probability": 0}
     said["review"] = "a canary in a coal mine"
     assert ask("feedback", body=json.dumps(said))["statusCode"] == 201
     record = json.loads(kept["Body"])
@@ -365,10 +367,42 @@ def test_feedback_that_cannot_be_kept_can_be_sent_again(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():  # where there is no such bucket
         clients.s3.cache_clear()
-        answer = ask("feedback")
+        answer = ask("feedback", body=json.dumps({"request_id": SIGNED, "label": "positive"}))
     clients.s3.cache_clear()
     assert (answer["statusCode"], answer["json"]["code"]) == (503, "feedback_not_kept")
     assert "Retry-After" in answer["headers"]
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "JKJaXmPLvHcESHA=",
+        SIGNED[:-1],
+        f"{SIGNED[:-1]}g",
+        f"a{SIGNED}",
+        sign("another key", "JKJaXmPLvHcESHA="),
+        SIGNED.partition("-")[2],
+    ],
+)
+def test_feedback_for_a_verdict_that_was_never_given_is_not_kept(ask: Ask, request_id: str) -> None:
+    answer = ask("feedback", body=json.dumps({"request_id": request_id, "label": "positive"}))
+    assert (answer["statusCode"], answer["json"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("predict_json", '{"review": "!"}'),
+        ("predict_json", "{"),
+        ("predict_batch", '{"reviews": ["good"]}'),
+        ("health", None),
+    ],
+)
+def test_an_answer_that_is_no_verdict_on_one_review_gives_no_id_for_feedback(
+    ask: Ask, name: str, body: str | None
+) -> None:
+    answer = ask(name) if body is None else ask(name, body=body)
+    assert answer["json"]["request_id"] == "JKJaXmPLvHcESHA="
 
 
 def test_feedback_is_not_found_where_it_is_not_kept(
@@ -430,7 +464,7 @@ def test_each_request_logs_one_line_with_what_an_operator_needs(
     ask()
     (line,) = map(json.loads, lines.getvalue().splitlines())
     assert line["event"] == "answered"
-    assert (line["request_id"], line["status"]) == ("JKJaXmPLvHcESHA=", 200)
+    assert (line["request_id"], line["status"]) == (SIGNED, 200)
     assert line["model_version"] == "3"
     assert 0 <= line["duration_ms"] < 10_000
 
@@ -485,7 +519,7 @@ def test_many_threads_do_not_see_each_others_requests(
 
     with ThreadPoolExecutor(16) as threads:
         for number, (answer, review) in enumerate(threads.map(send, range(600))):
-            assert answer["request_id"] == f"request-{number}"
+            assert answer["request_id"] == sign("k" * 32, f"request-{number}")
             assert answer["probability"] == verdict(review)["probability"]
 
 
@@ -495,7 +529,7 @@ def test_without_an_id_from_api_gateway_lambdas_own_is_used(
     request = event()
     del request["requestContext"]["requestId"]
     answer = app.handler(request, SimpleNamespace(aws_request_id="lambda-1"))
-    assert json.loads(answer["body"])["request_id"] == "lambda-1"
+    assert json.loads(answer["body"])["request_id"] == sign("k" * 32, "lambda-1")
 
 
 @pytest.mark.parametrize("name", ["predict_json", "predict_text", "predict_batch"])

@@ -22,6 +22,7 @@ def test_every_setting_can_be_given() -> None:
             "MAX_ATTEMPTS": "3",
             "MAX_BODY_BYTES": "1000",
             "FEEDBACK_BUCKET": "some-bucket",
+            "FEEDBACK_KEY": "a key of 32 characters at least !",
             "FUNCTION_TIMEOUT_S": "20",
         }
     )
@@ -32,8 +33,20 @@ def test_every_setting_can_be_given() -> None:
         max_attempts=3,
         max_body_bytes=1000,
         feedback_bucket="some-bucket",
+        feedback_key="a key of 32 characters at least !",
         function_timeout_s=20.0,
     )
+
+
+@pytest.mark.parametrize("key", ["", "x" * 31])
+def test_feedback_is_not_kept_without_a_key_that_nobody_guesses(key: str) -> None:
+    environment = {"ENDPOINT_NAME": "a", "FEEDBACK_BUCKET": "some-bucket", "FEEDBACK_KEY": key}
+    with pytest.raises(SettingsError, match=r"^FEEDBACK_KEY: must have at least 32 characters$"):
+        Settings.from_env(environment)
+
+
+def test_the_key_is_not_printed_with_the_settings() -> None:
+    assert "secret" not in repr(Settings("a", feedback_key="secret" * 6))
 
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:

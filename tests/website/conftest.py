@@ -83,6 +83,7 @@ def serve(
     """Serve the page and the API; keywords change the page's configuration."""
     monkeypatch.setenv("ENDPOINT_NAME", "sentiment")
     monkeypatch.setenv("FEEDBACK_BUCKET", "some-bucket")
+    monkeypatch.setenv("FEEDBACK_KEY", "k" * 32)
     clients.settings.cache_clear()
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
     model = EndpointInMemory()
