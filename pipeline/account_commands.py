@@ -6,6 +6,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from pipeline.errors import SettingsError
@@ -13,12 +14,18 @@ from pipeline.settings import Settings
 
 PORT = 4566
 SERVE_EPILOG = f"""\
-example:
+example, in two shells:
   sentiment account serve
-  aws --endpoint-url http://127.0.0.1:{PORT} sagemaker list-pipelines
-  AWS_ENDPOINT_URL=http://127.0.0.1:{PORT} python your_script.py
 
-Any key and secret will do; nothing leaves this machine."""
+  eval "$(sentiment account env)"
+  aws --endpoint-url http://127.0.0.1:{PORT} sagemaker list-pipelines
+  python your_script.py
+
+Requests are signed with the account's key, which is yours alone. Nothing leaves this machine."""
+ENV_EPILOG = """\
+example:
+  eval "$(sentiment account env)"
+"""
 
 
 def add_account(adder: Any, command: Callable[..., Any]) -> None:
@@ -27,6 +34,9 @@ def add_account(adder: Any, command: Callable[..., Any]) -> None:
     verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
     parser = command(verbs, "serve", serve, "answer any AWS client over HTTP", SERVE_EPILOG)
     parser.add_argument("--port", type=int, default=PORT, help=f"[{PORT}]")
+    about = "print the variables with which an AWS client reaches `serve`: address, key, region"
+    parser = command(verbs, "env", env, about, ENV_EPILOG)
+    parser.add_argument("--port", type=int, default=PORT, help=f"of `serve` [{PORT}]")
     command(verbs, "du", du, "show where the space of the home is")
     parser = command(verbs, "clean", clean, "show what can be deleted, and with --yes delete it")
     parser.add_argument("--yes", action="store_true", help="delete what is listed")
@@ -39,16 +49,36 @@ def serve(options: Namespace, settings: Settings) -> int:
     """Answer AWS clients on the loopback interface until interrupted."""
     account = _account(settings)
     from pipeline.local.http_api import HOST, bind
+    from pipeline.local.signatures import ENVIRONMENT
 
     server = bind(account, options.port)
     url = f"http://{HOST}:{server.port}"
+    port = "" if server.port == PORT else f" --port {server.port}"
     print(
-        f"the local account answers AWS clients on {url}; Ctrl-C ends", file=sys.stderr, flush=True
+        f"the local account answers AWS clients on {url}; Ctrl-C ends\n"
+        f'another shell is set up for it by: eval "$({ENVIRONMENT}{port})"',
+        file=sys.stderr,
+        flush=True,
     )
     try:
         server.serve_forever()
     finally:
         server.server_close()
+    return 0
+
+
+def env(options: Namespace, settings: Settings) -> int:
+    """Print the variables of a client's environment as shell commands; JSON where asked."""
+    from pipeline.local.clients import HOST
+    from pipeline.local.signatures import client_variables
+
+    account = _account(settings)
+    url = f"http://{HOST}:{options.port}"
+    variables = client_variables(account.credentials, url, account.region)
+    if options.json:
+        print(json.dumps(variables))
+    else:
+        print("\n".join(f"export {name}={quote(value)}" for name, value in variables.items()))
     return 0
 
 

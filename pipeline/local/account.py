@@ -16,12 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.errors import AnswerTimeout, LocalAccountError, ServiceError, as_service_error
 from pipeline.local.objects import ObjectStore, write_atomically
 from pipeline.local.shapes import check_names, shaped
+from pipeline.local.signatures import Credentials, kept_credentials
 from pipeline.local.store import Document, Store
 
 if TYPE_CHECKING:
@@ -91,6 +93,11 @@ class Account:
             raise LocalAccountError(f"cannot use {home} as home: {error.strerror}") from error
         self.objects = ObjectStore(self.home / "s3", self.home / "tmp")
         self._configuration: tuple[tuple[int, int], Document] = ((0, 0), NOTHING)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """The key with which clients that come over HTTP sign their requests."""
+        return kept_credentials(self.home / "credentials.json")
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account."""

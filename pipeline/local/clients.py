@@ -1,8 +1,8 @@
 """The account for AWS clients in jobs, functions and model servers, by their environment.
 
-On AWS these have the credentials of their role; here they have an address on the loopback
-interface. What listens there costs nothing until it is asked: the HTTP server and the wire formats
-are loaded then.
+On AWS these have the credentials of their role; here they have the account's key and an address on
+the loopback interface. What listens there costs nothing until it is asked: the HTTP server and the
+wire formats are loaded then.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipeline.local.objects import write_atomically
+from pipeline.local.signatures import client_variables
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account
@@ -39,9 +40,11 @@ def aws_clients(account: Account) -> Iterator[dict[str, str]]:
         thread.start()
         try:
             yield {
-                "AWS_ENDPOINT_URL": f"http://{HOST}:{listener.getsockname()[1]}",
-                "AWS_ACCESS_KEY_ID": "local",
-                "AWS_SECRET_ACCESS_KEY": "local",
+                **client_variables(
+                    account.credentials,
+                    f"http://{HOST}:{listener.getsockname()[1]}",
+                    account.region,
+                ),
                 "AWS_EC2_METADATA_DISABLED": "true",
                 "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": _sdk_config(account),
             }

@@ -2,7 +2,8 @@
 
 Which service and operation a request is for, its arguments and the form of the answer are worked
 out by moto's routers, parsers and serializers from botocore's service models; the answers are the
-account's own, as in-process clients get them. It listens on the loopback interface only.
+account's own, as in-process clients get them. It listens on the loopback interface only, and
+answers what the account's key has signed (signatures.py).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from werkzeug.wrappers import Response
 
 from pipeline.local.errors import LocalAccountError, ServiceError
 from pipeline.local.shapes import check_names, shaped
+from pipeline.local.signatures import REFUSALS, check_signature
 from pipeline.local.wire import check_expiry, decode_body
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ SIGNED_AS = {"monitoring": "cloudwatch"}
 Document = dict[str, Any]
 # Codes of ours that no service's model lists; moto warns of any other.
 COMMON_ERROR_CODES += ["NotImplemented", "InternalFailure", "SerializationException"]
+COMMON_ERROR_CODES += [code for refusal in REFUSALS.values() for code in refusal[:2]]
 
 
 @cache
@@ -83,6 +86,7 @@ class HttpApi:
         if _is_from_a_page(request):
             return Response("the local account does not answer web pages", 403)
         service = service_of(request)
+        request.get_data()  # kept as it is signed: a router takes a form apart
         try:
             operation, path_arguments = _router(service).match(request)
         except (NotFound, NotImplementedError):
@@ -104,6 +108,7 @@ class HttpApi:
         result: Document = {}
         try:
             check_expiry(request.args, time.time())
+            check_signature(self.account.credentials, service, request)
             arguments = _arguments(service, operation, protocol, request, path_arguments)
             result = shaped(self.account.call(name, arguments), operation.output_shape)
             body = _take_stream(operation, result)

@@ -1,8 +1,8 @@
 """Requests as SDKs send them to S3: `aws-chunked` framing, checksums, URLs that expire.
 
 Source: Amazon S3 API reference, "Signature Calculations for the Authorization Header: Transferring
-Payload in Multiple Chunks" and "Checking object integrity". Signatures are not checked: the account
-listens to this machine alone, and its keys are nobody's.
+Payload in Multiple Chunks" and "Checking object integrity". The signatures of single chunks are not
+checked: the request's own is (signatures.py), and checksums are.
 """
 
 from __future__ import annotations

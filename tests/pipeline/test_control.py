@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,24 @@ def test_the_account_is_served_until_interrupted(
     status, _, err = sentiment(capsys, "account", "serve", "--port", "0")
     assert status == 130
     assert err.startswith("the local account answers AWS clients on http://127.0.0.1:")
+    assert err.splitlines()[1].startswith("another shell is set up for it by: eval")
+
+
+def test_a_shell_is_set_up_for_the_served_account(
+    here: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = sentiment(capsys, "account", "env")
+    assert status == 0
+    printed = subprocess.run(  # noqa: S603 - what it printed is for a shell
+        ["/bin/sh", "-c", 'eval "$0" && env', out], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    _, out, _ = sentiment(capsys, "account", "env", "--json")
+    variables = json.loads(out)
+    assert {f"{name}={value}" for name, value in variables.items()} <= set(printed)
+    assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+    assert variables["AWS_ACCESS_KEY_ID"].startswith("LOCAL")
+    mode = (here.settings.home / "credentials.json").stat().st_mode
+    assert mode & 0o777 == 0o600
 
 
 def test_a_taken_port_is_told_in_one_line(here: Target, capsys: pytest.CaptureFixture[str]) -> None:

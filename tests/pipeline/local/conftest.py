@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -197,12 +198,11 @@ class Box:
         return found
 
     def kill_all(self) -> None:
-        """`kill -9` every process of this account."""
+        """`kill -9` every process of this account; they have ended when this returns."""
         for process in self.processes():
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        wait_until(lambda: not self.processes())
 
 
 @pytest.fixture

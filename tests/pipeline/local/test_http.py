@@ -14,18 +14,22 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from pipeline.local.account import ANSWERS
 from pipeline.local.errors import LocalAccountError, ServiceError
 from pipeline.local.http_api import HOST, bind
+from pipeline.local.signatures import client_variables
 from pipeline.local.wire import decode_body
 from tests.pipeline.local.steps import SCRIPT, gate, processing
 
 AWS = Path(__file__).parents[3] / ".tools/awscli/bin/aws"
 ROLE = "arn:aws:iam::000000000000:role/r"
-SIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=0"
+UNSIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=0"
 
 
 @pytest.fixture
@@ -40,11 +44,11 @@ def port(box: Any) -> Iterator[int]:
 
 
 @pytest.fixture
-def remote(port: int) -> Any:
+def remote(box: Any, port: int) -> Any:
     """A plain boto3 session's clients, pointed at the server."""
 
     def client(service: str) -> Any:
-        return boto3.Session("key", "secret", region_name="us-east-1").client(  # type: ignore[call-overload]
+        return boto3.Session(*box.account.credentials, region_name="us-east-1").client(  # type: ignore[call-overload]
             service, endpoint_url=f"http://{HOST}:{port}"
         )
 
@@ -58,6 +62,24 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
     answer = response.status, response.read()
     connection.close()
     return answer
+
+
+@pytest.fixture
+def ask_signed(box: Any, port: int) -> Any:
+    """Send a request of our own making, signed with the account's key."""
+
+    def send(
+        service: str, method: str, path: str, body: bytes = b"", **headers: str
+    ) -> tuple[int, bytes]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = AWSRequest(method, f"http://{HOST}:{port}{path}", named, body)
+        if "aws-chunked" in headers.values():
+            request.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
+        signer = S3SigV4Auth if service == "s3" else SigV4Auth
+        signer(Credentials(*box.account.credentials), service, "us-east-1").add_auth(request)
+        return ask(port, method, path, body, **dict(request.headers))
+
+    return send
 
 
 def test_objects_travel_with_metadata_ranges_and_in_parts(remote: Any, tmp_path: Path) -> None:
@@ -97,7 +119,7 @@ def test_a_presigned_url_holds_until_it_expires(
 ) -> None:
     box.put("k", b"hello")
     config = Config(signature_version=version)
-    s3 = boto3.Session("key", "secret", region_name="us-east-1").client(
+    s3 = boto3.Session(*box.account.credentials, region_name="us-east-1").client(
         "s3", endpoint_url=f"http://{HOST}:{port}", config=config
     )
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=60)
@@ -127,10 +149,10 @@ def test_a_key_that_xml_cannot_hold_is_listed_encoded(box: Any, remote: Any) -> 
     ],
 )
 def test_a_request_that_cannot_be_read_is_refused(
-    box: Any, port: int, method: str, path: str, body: bytes, code: bytes
+    box: Any, ask_signed: Any, method: str, path: str, body: bytes, code: bytes
 ) -> None:
     box.put("k", b"x")
-    status, answer = ask(port, method, path, body)
+    status, answer = ask_signed("s3", method, path, body)
     assert (status, code in answer) == (400, True)
 
 
@@ -192,22 +214,20 @@ def test_functions_identity_and_events_answer(remote: Any) -> None:
     assert remote("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
 
-def test_arguments_are_checked_as_boto3_checks_them(port: int) -> None:
-    headers = {
-        "Authorization": SIGNED.format("sagemaker"),
-        "X-Amz-Target": "SageMaker.DescribeModel",
-    }
-    status, body = ask(port, "POST", "/", b"{}", Content_Type="application/x-amz-json-1.1",
-                       **{k.replace("-", "_"): v for k, v in headers.items()})  # fmt: skip
+def test_arguments_are_checked_as_boto3_checks_them(ask_signed: Any) -> None:
+    status, body = ask_signed(
+        "sagemaker", "POST", "/", b"{}", Content_Type="application/x-amz-json-1.1",
+        X_Amz_Target="SageMaker.DescribeModel",
+    )  # fmt: skip
     assert status == 400
     assert b'Missing required parameter in input: \\"ModelName\\"' in body
 
 
 def test_a_page_of_another_host_and_an_unknown_operation_get_nothing(port: int) -> None:
     assert ask(port, "GET", "/", Host="evil.example")[0] == 403
-    unknown = SIGNED.format("nonsense")
+    unknown = UNSIGNED.format("nonsense")
     assert ask(port, "GET", "/x", Authorization=unknown)[0] == 404
-    target = {"Authorization": SIGNED.format("sagemaker"), "X_Amz_Target": "SageMaker.Nonsense"}
+    target = {"Authorization": UNSIGNED.format("sagemaker"), "X_Amz_Target": "SageMaker.Nonsense"}
     assert ask(port, "POST", "/", **target)[0] == 404
 
 
@@ -215,16 +235,15 @@ FRAMED = (
     b"5;chunk-signature=0\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"
 )
 STREAMING = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
+CHUNKED = {"Content_Encoding": "aws-chunked", "x_amz_decoded_content_length": "11"}
 
 
-def test_a_framed_body_is_unframed_and_checked(port: int, remote: Any) -> None:
+def test_a_framed_body_is_unframed_and_checked(ask_signed: Any, remote: Any) -> None:
     remote("s3").create_bucket(Bucket="b")
-    length = {"x_amz_decoded_content_length": "11", "Authorization": SIGNED.format("s3")}
-    headers = {k.replace("-", "_"): v for k, v in STREAMING.items()} | length
-    assert ask(port, "PUT", "/b/k", FRAMED, Content_Encoding="aws-chunked", **headers)[0] == 200
+    assert ask_signed("s3", "PUT", "/b/k", FRAMED, **CHUNKED)[0] == 200
     assert remote("s3").get_object(Bucket="b", Key="k")["Body"].read() == b"hello world"
     damaged = FRAMED.replace(b"hello", b"hullo")
-    status, body = ask(port, "PUT", "/b/bad", damaged, **headers)
+    status, body = ask_signed("s3", "PUT", "/b/bad", damaged, **CHUNKED)
     assert (status, b"BadDigest" in body) == (400, True)
     assert remote("s3").list_objects_v2(Bucket="b")["KeyCount"] == 1
 
@@ -245,16 +264,13 @@ def test_a_body_that_is_not_what_was_sent_is_refused(body: bytes, headers: Any, 
 
 
 @pytest.fixture
-def aws(port: int, tmp_path: Path) -> Any:
+def aws(box: Any, port: int, tmp_path: Path) -> Any:
     """The AWS CLI, pointed at the server: its answer parsed, or as text."""
     assert AWS.exists(), "the AWS CLI is missing: make test installs it (.tools/awscli)"
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        **client_variables(box.account.credentials, f"http://{HOST}:{port}", "us-east-1"),
     }
 
     def run(*arguments: str) -> Any:
@@ -346,12 +362,12 @@ def test_the_aws_cli_copies_lists_and_presigns(
     assert ask(port, "GET", url.partition(str(port))[2]) == (200, b"hello")
 
 
-def test_a_bucket_of_the_path_leads_nowhere_outside_the_account(box: Any, port: int) -> None:
+def test_a_bucket_of_the_path_leads_nowhere_outside_the_account(box: Any, ask_signed: Any) -> None:
     (box.tmp / "outside").mkdir()
-    status, body = ask(port, "GET", "/%2Fetc/passwd")
+    status, body = ask_signed("s3", "GET", "/%2Fetc/passwd")
     assert (status, b"InvalidBucketName" in body, b"root:" in body) == (400, True, False)
     for method, path in (("PUT", "/..%2F..%2Foutside/new.txt"), ("DELETE", "/..%2F..%2Foutside")):
-        assert ask(port, method, path)[0] == 400
+        assert ask_signed("s3", method, path)[0] == 400
     assert list((box.tmp / "outside").iterdir()) == []
 
 

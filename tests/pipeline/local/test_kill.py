@@ -220,7 +220,7 @@ def test_a_killed_server_takes_no_execution_with_it(box: Any) -> None:
         env=processes.own_environment(),
     ) as server:
         port = int(server.stdout.readline())  # type: ignore[union-attr]
-        remote = boto3.Session("key", "secret", region_name="us-east-1").client(
+        remote = boto3.Session(*box.account.credentials, region_name="us-east-1").client(
             "sagemaker", endpoint_url=f"http://{HOST}:{port}"
         )
         arn = remote.start_pipeline_execution(PipelineName="p")["PipelineExecutionArn"]
