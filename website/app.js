@@ -270,6 +270,12 @@ function put(text) {
   edited();
 }
 
+// By status: what ends it. A verdict is known no more once the key that signed its id is another.
+const FEEDBACK_ANSWERS = {
+  201: "Thank you. That was kept.",
+  404: "This verdict is no longer known. Read the review again first.",
+};
+
 async function sendFeedback(wasRight) {
   const about = current; // by the time of the answer another verdict may be on show
   const { request_id, model_version, probability, text } = about;
@@ -278,11 +284,10 @@ async function sendFeedback(wasRight) {
   if (page.keep.checked) said.review = text;
   page.right.hidden = page.wrong.hidden = page.consent.hidden = true;
   page.feedbackQuestion.textContent = page.feedbackAnswer.textContent = "";
-  const kept = await post("feedback", said)
-    .then(({ response }) => response.ok, () => false);
+  const status = await post("feedback", said).then(({ response }) => response.status, () => 0);
   if (current !== about) return;
-  page.feedbackAnswer.textContent = kept ? "Thank you. That was kept." : "That could not be kept. Please try again.";
-  page.right.hidden = page.wrong.hidden = page.consent.hidden = kept;
+  page.feedbackAnswer.textContent = FEEDBACK_ANSWERS[status] ?? "That could not be kept. Please try again.";
+  page.right.hidden = page.wrong.hidden = page.consent.hidden = status in FEEDBACK_ANSWERS;
   // the button that had the focus is gone; whoever has moved on meanwhile is left alone
   if (document.activeElement === document.body) page.feedbackAnswer.focus({ preventScroll: true });
 }

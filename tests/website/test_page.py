@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from predict_api import clients
 
 from tests.website.conftest import Visit
 
@@ -481,6 +482,20 @@ def test_thanks_that_come_late_are_not_said_about_another_verdict(visit: Go) -> 
         held[0].fulfill(json={})
     visitor.page.evaluate("fetch('config.json').then((answer) => answer.text())")
     assert visitor.text("feedback-answer") == ""
+
+
+def test_feedback_on_a_verdict_that_is_no_longer_known_is_not_asked_for_again(
+    visit: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit(feedback=True)
+    visitor.read("A good film")
+    visitor.wait_for("verdict")
+    monkeypatch.setenv("FEEDBACK_KEY", "x" * 32)  # as after a new start of the server
+    clients.settings.cache_clear()
+    visitor.page.get_by_role("button", name="Yes", exact=True).click()
+    visitor.page.locator("#feedback-answer", has_text="no longer known").wait_for()
+    assert not visitor.page.get_by_role("button", name="Yes", exact=True).is_visible()
+    assert visitor.served.kept == {}
 
 
 def test_no_feedback_is_asked_for_where_none_is_kept(visit: Go) -> None:
