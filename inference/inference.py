@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from model.artifact import load_artifact
 from model.explain import explain
 from model.predictor import Predictor
-from model.threads import SideBySide
 
 JSON, JSON_LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
 FORM = '{"review": "…"}, {"review": "…", "explain": true} or {"reviews": ["…", …]}'
@@ -37,9 +36,7 @@ class Question:
 
 def model_fn(model_dir: str) -> Predictor:
     """The verified and loaded version, after one prediction: the first is many times slower."""
-    artifact = load_artifact(Path(model_dir))
-    artifact.model.both = SideBySide()
-    predictor = Predictor(artifact)
+    predictor = Predictor(load_artifact(Path(model_dir)))
     predict_fn(Question([WARM_UP], explain=True), predictor)
     return predictor
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from model.errors import DataError
 from model.ngrams import NgramBranch
-from model.threads import Both, one_then_the_other
 from model.vocabulary import INFREQUENT_WORD, NO_WORD
 
 
@@ -79,7 +78,6 @@ class SentimentLSTM(nn.Module):
         self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1
         self.register_buffer("temperature", torch.ones(1))
         self.reduced_precision = False  # multiply in bfloat16, as training may
-        self.both: Both = one_then_the_other  # serving may do two things at once
         self._initialise()
 
     @torch.no_grad()
@@ -152,9 +150,9 @@ class SentimentLSTM(nn.Module):
     def states(self, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What each LSTM holds after each of the words (B, T, E): (B, T, H), in its own order."""
         with self.precision(words.device):
-            return self.both(
-                lambda: self.forwards(words)[0], lambda: self.backwards(reverse(words, lengths))[0]
-            )
+            there, _ = self.forwards(words)
+            back, _ = self.backwards(reverse(words, lengths))
+        return there, back
 
     def precision(self, device: torch.device) -> torch.autocast:
         """Under which a block multiplies in bfloat16, if that was asked for."""
