@@ -13,6 +13,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -120,9 +121,9 @@ class ObjectStore:
             raise _no_such_key(key) from error
         return _described(key, path, os.fstat(file.fileno())), file
 
-    def put(self, bucket: str, key: str, source: IO[bytes]) -> tuple[Entry, str]:
-        """Store a stream; the object and the MD5 hex digest of its bytes."""
-        path = self.path(bucket, key)
+    @contextmanager
+    def draft(self, source: IO[bytes]) -> Iterator[tuple[Path, str]]:
+        """A stream in a file for as long as this is entered, and its bytes' MD5 hex digest."""
         self.temporary.mkdir(parents=True, exist_ok=True)
         draft = self.temporary / uuid.uuid4().hex
         digest = hashlib.md5(usedforsecurity=False)
@@ -131,11 +132,21 @@ class ObjectStore:
                 while chunk := source.read(CHUNK_BYTES):
                     digest.update(chunk)
                     target.write(chunk)
-            status = draft.stat()  # another client may delete the object as soon as it is there
-            self._move(draft, path, key)
+            yield draft, digest.hexdigest()
         finally:
             draft.unlink(missing_ok=True)
-        return _described(key, path, status), digest.hexdigest()
+
+    def place(self, draft: Path, bucket: str, key: str) -> Entry:
+        """Make a draft an object."""
+        path, status = self.path(bucket, key), draft.stat()  # once placed, it may be deleted
+        self._move(draft, path, key)
+        return _described(key, path, status)
+
+    def put(self, bucket: str, key: str, source: IO[bytes]) -> tuple[Entry, str]:
+        """Store a stream; the object and the MD5 hex digest of its bytes."""
+        self.path(bucket, key)  # a key that cannot be is refused before its bytes are read
+        with self.draft(source) as (draft, digest):
+            return self.place(draft, bucket, key), digest
 
     def put_file(self, bucket: str, key: str, source: Path) -> None:
         """Store a copy of a file."""

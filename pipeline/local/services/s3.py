@@ -82,19 +82,26 @@ def delete_bucket(account: Account, request: Document) -> Document:
     return {}
 
 
-def remember(account: Account, request: Document, entry: Entry, etag: str) -> None:
-    """Keep what the file itself cannot say; `ModifiedNs` tells whether it is still about it."""
-    account.store.put(
-        "object",
-        f"{request['Bucket']}/{request['Key']}",
-        {
-            "ETag": f'"{etag}"',
+def store_object(
+    account: Account, request: Document, source: IO[bytes], etag: str = ""
+) -> tuple[Entry, str]:
+    """Store a stream and, as one change, what the file itself cannot say; the object and its ETag.
+
+    `ModifiedNs` tells whether what is kept is still about the file.
+    """
+    bucket, key = request["Bucket"], request["Key"]
+    account.objects.path(bucket, key)  # what cannot be is refused before its bytes are read
+    with account.objects.draft(source) as (draft, digest), account.store.transaction():
+        entry = account.objects.place(draft, bucket, key)
+        kept = {
+            "ETag": f'"{etag or digest}"',
             "ContentType": request.get("ContentType", CONTENT_TYPE),
             "Metadata": request.get("Metadata", {}),
             "Tags": read_tagging(request.get("Tagging", "")),
             "ModifiedNs": entry.modified_ns,
-        },
-    )
+        }
+        account.store.put("object", f"{bucket}/{key}", kept)
+    return entry, kept["ETag"]
 
 
 def kept_about(account: Account, bucket: str, entry: Entry) -> Document:
@@ -134,10 +141,8 @@ def put_object(account: Account, request: Document) -> Document:
 
 
 def _put(account: Account, request: Document) -> Document:
-    body = stream(request.get("Body", b""))
-    entry, etag = account.objects.put(request["Bucket"], request["Key"], body)
-    remember(account, request, entry, etag)
-    return {"ETag": f'"{etag}"'}
+    _, etag = store_object(account, request, stream(request.get("Body", b"")))
+    return {"ETag": etag}
 
 
 @answers("s3:HeadObject")
@@ -174,8 +179,9 @@ def get_object(account: Account, request: Document) -> Document:
 
 @answers("s3:DeleteObject")
 def delete_object(account: Account, request: Document) -> Document:
-    account.objects.delete(request["Bucket"], request["Key"])
-    account.store.delete("object", f"{request['Bucket']}/{request['Key']}")
+    with account.store.transaction():  # a put of the same key comes before or after
+        account.objects.delete(request["Bucket"], request["Key"])
+        account.store.delete("object", f"{request['Bucket']}/{request['Key']}")
     return {}
 
 
@@ -209,9 +215,8 @@ def copy_object(account: Account, request: Document) -> Document:
                 "This copy request is illegal because it is trying to copy an object to itself "
                 "without changing the object's metadata (MetadataDirective REPLACE)",
             )
-        copy, etag = account.objects.put(request["Bucket"], request["Key"], file)
-    remember(account, about, copy, etag)
-    return {"CopyObjectResult": {"ETag": f'"{etag}"', "LastModified": copy.modified}}
+        copy, etag = store_object(account, about, file)
+    return {"CopyObjectResult": {"ETag": etag, "LastModified": copy.modified}}
 
 
 def _is_replaced(request: Document) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
-from pipeline.local.services.s3 import copy_source, remember, stream
+from pipeline.local.services.s3 import copy_source, store_object, stream
 from pipeline.local.services.s3_headers import byte_range
 from pipeline.local.store import Document
 
@@ -61,11 +61,9 @@ def complete_multipart_upload(account: Account, request: Document) -> Document:
             with path.open("rb") as source:
                 shutil.copyfileobj(source, target)
     with whole.open("rb") as source:
-        entry, _ = account.objects.put(request["Bucket"], request["Key"], source)
-    etag = _whole_etag(paths)
+        _, etag = store_object(account, {**about, **request}, source, _whole_etag(paths))
     shutil.rmtree(folder)
-    remember(account, {**about, **request}, entry, etag)
-    return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"'}
+    return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": etag}
 
 
 def _named_parts(folder: Path, parts: list[Document]) -> list[Path]:

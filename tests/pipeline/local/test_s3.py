@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from hashlib import md5 as hashlib_md5
 from io import BytesIO
@@ -270,6 +270,26 @@ def test_two_clients_that_empty_one_folder_are_not_in_each_others_way(tmp_path: 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(come_and_go, ("a/x", "a/y", "a/z")))
     assert store.list("b") == []
+
+
+def test_what_is_kept_of_an_object_is_of_the_write_that_came_last(
+    s3: Any, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, other = ObjectStore._move, box.client("s3")
+    overtaking: list[Future[Any]] = []
+
+    def move_and_be_overtaken(store: ObjectStore, draft: Path, path: Path, key: str) -> None:
+        move(store, draft, path, key)
+        if not overtaking:
+            second = {"Bucket": "b", "Key": "k", "Body": b"second", "ContentType": "text/second"}
+            overtaking.append(pool.submit(other.put_object, **second))
+            wait(overtaking, timeout=0.3)  # it may have to wait for this one to end
+
+    monkeypatch.setattr(ObjectStore, "_move", move_and_be_overtaken)
+    with ThreadPoolExecutor(1) as pool:
+        s3.put_object(Bucket="b", Key="k", Body=b"first", ContentType="text/first")
+    answer = s3.get_object(Bucket="b", Key="k")
+    assert answer["ContentType"] == f"text/{answer['Body'].read().decode()}"
 
 
 def test_what_is_read_stays_whole_when_the_object_is_replaced(s3: Any) -> None:
