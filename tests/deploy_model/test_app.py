@@ -195,7 +195,7 @@ def test_an_endpoint_that_never_came_up_is_replaced_by_the_next_version(
     serve(world, call)
     world.register("Approved")
     call()
-    assert world.changes() == ["PutObject", "DeleteEndpoint"]
+    assert world.changes() == ["DeleteEndpoint"]
     world.settle()
     call()
     world.settle()
