@@ -30,7 +30,11 @@ from deploy_model.settings import Settings
 from deploy_model.variants import Request
 from deploy_model.verify import verify
 
-DETAIL_TYPES = ("SageMaker Model Package State Change", "SageMaker Endpoint State Change")
+DETAIL_TYPES = (
+    "SageMaker Model Package State Change",
+    "SageMaker Endpoint State Change",
+    "CloudWatch Alarm State Change",
+)
 # Each round ends with an account nearer to the wanted one; a delete, a create and the tidying up
 # are three. More are needed only when someone else is at work, and they will be called for it too.
 MAX_ROUNDS = 6
@@ -82,7 +86,7 @@ def requested_package(event: Mapping[str, Any]) -> str | None:
         return None
     raise EventError(
         'unknown event; known are {"model_package_arn": "arn:…"}, {"reconcile": true} and '
-        f"EventBridge's {' and '.join(DETAIL_TYPES)}"
+        f"EventBridge's {', '.join(DETAIL_TYPES)}"
     )
 
 

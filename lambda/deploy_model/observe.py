@@ -33,14 +33,18 @@ def observe(clients: Clients, settings: Settings) -> Observed:
     packages = _packages(sagemaker, settings)
     models = _models(sagemaker, settings)
     configs = _configs(sagemaker, settings)
-    alarms = _alarms(clients, settings) if settings.on_machines else {}
+    alarms = _alarms(clients, settings) if settings.rollback_alarm_names else {}
     return Observed(
         packages,
         _endpoint(clients, settings),
         models,
         configs,
-        missing_alarms=tuple(name for name, state in alarms.items() if state is None),
-        ringing_alarms=tuple(name for name, state in alarms.items() if state == "ALARM"),
+        missing_alarms=tuple(set(settings.rollback_alarm_names) - alarms.keys()),
+        ringing_alarms={
+            name: alarm["StateTransitionedTimestamp"]
+            for name, alarm in alarms.items()
+            if alarm["StateValue"] == "ALARM"
+        },
     )
 
 
@@ -127,15 +131,14 @@ def _scaling(clients: Clients, settings: Settings) -> Scaling | None:
     return Scaling(target["MinCapacity"], target["MaxCapacity"], int(wanted[0]) if wanted else 0)
 
 
-def _alarms(clients: Clients, settings: Settings) -> dict[str, str | None]:
-    """The state of each alarm that guards a roll-out; None for one that does not exist."""
+def _alarms(clients: Clients, settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """The alarms that guard a roll-out, as far as they exist."""
     answer = clients("cloudwatch").describe_alarms(AlarmNames=list(settings.rollback_alarm_names))
-    states = {
-        alarm["AlarmName"]: alarm["StateValue"]
+    return {
+        alarm["AlarmName"]: alarm
         for kind in ("MetricAlarms", "CompositeAlarms")
         for alarm in answer.get(kind, [])
     }
-    return {name: states.get(name) for name in settings.rollback_alarm_names}
 
 
 def _packages(sagemaker: SageMakerClient, settings: Settings) -> tuple[ModelPackage, ...]:

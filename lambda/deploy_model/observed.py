@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 APPROVED = "Approved"
@@ -98,11 +99,15 @@ class Observed:
     configs: tuple[Named, ...]
     missing_alarms: tuple[str, ...] = ()
     """Alarms that are to guard a roll-out and do not exist."""
-    ringing_alarms: tuple[str, ...] = ()
-    """Those that are in ALARM by what serves now."""
+    ringing_alarms: Mapping[str, datetime] = field(default_factory=dict)
+    """Those that are in ALARM by what serves now, and since when."""
 
     def package(self, arn: str | None) -> ModelPackage | None:
         return next((package for package in self.packages if package.arn == arn), None)
+
+    def created_at(self, config_name: str) -> datetime | None:
+        """When a config of ours was made, which is when the endpoint was asked for it."""
+        return next((one.created_at for one in self.configs if one.name == config_name), None)
 
     def is_worth_going_back(self) -> bool:
         """Whether a roll-out may end with what serves now.
@@ -115,9 +120,13 @@ class Observed:
         is_rejected = served is not None and served.approval_status != APPROVED
         return not is_rejected and not self.ringing_alarms
 
-    def desired(self) -> ModelPackage | None:
+    def desired(self, without: ModelPackage | None = None) -> ModelPackage | None:
         """The one pinned last, else approved last, among the packages that are approved now."""
-        approved = [p for p in self.packages if p.approval_status == APPROVED and p.is_complete]
+        approved = [
+            package
+            for package in self.packages
+            if package.approval_status == APPROVED and package.is_complete and package != without
+        ]
         return max(approved, key=lambda p: (p.pinned_at, p.approved_at, p.version), default=None)
 
     def shadow(self, version: int) -> ModelPackage | None:

@@ -27,6 +27,7 @@ from deploy_model.rollout import (
 )
 from deploy_model.settings import Settings
 from deploy_model.variants import Request, scale, stop_scaling, wanted_scaling
+from deploy_model.watch import culprit, withdraw
 
 Status = Literal["in_service", "deploying", "awaiting_approval", "nothing_approved", "failed"]
 
@@ -61,11 +62,11 @@ def plan(settings: Settings, observed: Observed, now: datetime) -> Plan:
     rollout = Rollout(settings, desired, replaces, observed.shadow(settings.shadow_version))
     if endpoint is not None and endpoint.status == "InService":
         if rollout.is_served_by(endpoint.config_name):
-            return _keep(settings, observed, endpoint, desired)
+            return _keep(settings, observed, endpoint, desired, now)
     if desired.failed_model == rollout.model_name:
         message = _failure(observed, desired, desired.failed_reason)
         return Plan("failed", desired.arn, message, _follow_traffic(settings, endpoint))
-    if observed.missing_alarms:
+    if settings.on_machines and observed.missing_alarms:
         return _refuse_unguarded(settings, observed, desired)
     return _bring_into_service(settings, observed, rollout, now)
 
@@ -262,13 +263,21 @@ def _consequence(observed: Observed) -> str:
 
 
 def _keep(
-    settings: Settings, observed: Observed, endpoint: Endpoint, desired: ModelPackage
+    settings: Settings,
+    observed: Observed,
+    endpoint: Endpoint,
+    desired: ModelPackage,
+    now: datetime,
 ) -> Plan:
     requests = list(_prune(observed, endpoint))
     if not endpoint.is_recorded:
         since = endpoint.last_modified_at.isoformat()
         facts = {"outcome": "served", "version": desired.version, "at": since}
         requests.append(record(settings, endpoint.config_name, facts))
+    if alarm := culprit(observed, endpoint, desired):
+        requests += withdraw(settings, endpoint, desired, alarm, now)
+        message = f"version {desired.version} set off alarm {alarm}: it is rejected"
+        return Plan("failed", desired.arn, message, tuple(requests))
     # last: where it is refused, what came into service is in the history all the same
     requests += _follow_traffic(settings, endpoint)
     return Plan(

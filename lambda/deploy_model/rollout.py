@@ -199,6 +199,19 @@ def note(package: ModelPackage, properties: Mapping[str, str]) -> Request:
     return Request("sagemaker", "UpdateModelPackage", parameters)
 
 
+def reject(package: ModelPackage, reason: str) -> Request:
+    """Reject a version, as a reviewer would."""
+    return Request(
+        "sagemaker",
+        "UpdateModelPackage",
+        {
+            "ModelPackageArn": package.arn,
+            "ModelApprovalStatus": "Rejected",
+            "ApprovalDescription": reason,
+        },
+    )
+
+
 def tell(settings: Settings, subject: str, message: str) -> Request:
     """Tell whoever has subscribed to the alarms."""
     parameters = {"TopicArn": settings.alarm_topic_arn, "Subject": subject[:100]}

@@ -16,7 +16,7 @@ from deploy_model.app import Outcome, converge
 from deploy_model.errors import SettingsError
 from deploy_model.notes import FAILED_REASON, failure
 from deploy_model.observed import Endpoint, ModelPackage
-from deploy_model.rollout import Rollout, delete_endpoint, note, record, tell
+from deploy_model.rollout import Rollout, delete_endpoint, note, record, reject, tell
 from deploy_model.settings import Settings
 from deploy_model.variants import Request, scale, stop_scaling
 
@@ -81,6 +81,7 @@ def requests(settings: Settings) -> list[Request]:
         rollout.update_endpoint(on_machines, is_guarded=False),
         delete_endpoint(settings),
         record(settings, rollout.config_name, {"outcome": "served"}),
+        reject(a_package(1), "rolled back"),
         note(a_package(1), {"noted_at": NOON.isoformat()}),
         tell(settings, "subject", "message"),
         *scale(settings),

@@ -111,6 +111,8 @@ class World:
     """What SageMaker says of a version that never becomes healthy."""
     sets_off: dict[int, str] = field(default_factory=dict)
     """Version → the alarm that rings while it has traffic."""
+    rang_at: dict[str, datetime] = field(default_factory=dict)
+    """Since when an alarm rings, as far as anybody has looked."""
     bad_machines: set[str] = field(default_factory=set)
     """Instance types on which nothing becomes healthy."""
     lacking: set[str] = field(default_factory=set)
@@ -272,10 +274,15 @@ class World:
         )
 
     def _UpdateModelPackage(
-        self, ModelPackageArn: str, CustomerMetadataProperties: dict[str, str]
+        self,
+        ModelPackageArn: str,
+        CustomerMetadataProperties: dict[str, str] | None = None,
+        ModelApprovalStatus: str = "",
+        ApprovalDescription: str = "",
     ) -> Answer:
         package = self.packages[int(ModelPackageArn.rpartition("/")[2])]
-        package.notes |= CustomerMetadataProperties
+        package.notes |= CustomerMetadataProperties or {}
+        package.status = ModelApprovalStatus or package.status
         package.modified_at = self.tick()
         return {"ModelPackageArn": ModelPackageArn}
 
@@ -419,9 +426,14 @@ class World:
 
     def _DescribeAlarms(self, AlarmNames: list[str]) -> Answer:
         ringing = self.ringing()
+        self.rang_at = {name: self.rang_at.get(name) or self.tick() for name in ringing}
         return {
             "MetricAlarms": [
-                {"AlarmName": name, "StateValue": "ALARM" if name in ringing else "OK"}
+                {
+                    "AlarmName": name,
+                    "StateValue": "ALARM" if name in ringing else "OK",
+                    "StateTransitionedTimestamp": self.rang_at.get(name, self.clock),
+                }
                 for name in AlarmNames
                 if name in self.alarms
             ]

@@ -3,10 +3,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from deploy_model.app import DETAIL_TYPES
 from deploy_model.settings import Settings as DeploySettings
 from deploy_model.variants import VARIANT_NAME
 from predict_api.settings import Settings as PredictSettings
@@ -242,6 +246,21 @@ def test_a_roll_out_is_guarded_by_the_errors_and_the_latency_of_the_variant_it_c
     ]
     _, names = function["ROLLBACK_ALARM_NAMES"]["Fn::If"][1]["Fn::Join"]
     assert names == [{"Ref": "EndpointErrorsAlarm"}, {"Ref": "EndpointLatencyAlarm"}]
+    assert function["ROLLBACK_ALARM_NAMES"]["Fn::If"][2] == {"Ref": "EndpointErrorsAlarm"}
+
+
+def test_the_alarm_of_errors_wakes_the_deploy_function() -> None:
+    pattern = resolved(resources("AWS::Events::Rule")["AlarmRule"], {})["EventPattern"]
+    assert pattern["detail-type"][0] in DETAIL_TYPES
+    assert pattern["resources"] == [
+        "arn:aws:cloudwatch:us-east-1:123456789012:alarm:sentiment-endpoint-5xx"
+    ]
+
+
+@pytest.mark.parametrize("rule", resources("AWS::Events::Rule"))
+def test_every_rule_may_call_the_function_that_it_wakes(rule: str) -> None:
+    let = [one["SourceArn"] for one in resources("AWS::Lambda::Permission").values()]
+    assert {"Fn::GetAtt": f"{rule}.Arn"} in let
 
 
 def test_the_default_has_no_more_alarms_than_cost_nothing() -> None:
@@ -358,6 +377,34 @@ def test_an_image_tag_never_moves_and_is_scanned() -> None:
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
 
 
+def test_the_image_is_built_on_its_base_by_digest_and_says_so(tmp_path: Path) -> None:
+    (project,) = resources("AWS::CodeBuild::Project").values()
+    commands = yaml.safe_load(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    by_digest = f"public.ecr.aws/docker/library/python@sha256:{'5' * 64}"
+    answers = {
+        "docker": f'[ "$1 $2" = "image inspect" ] && echo {by_digest} || true',
+        "aws": "true",
+    }
+    for tool, answer in answers.items():  # CodeBuild's, which write down what they are asked
+        path = tmp_path / tool
+        path.write_text(f'#!/bin/sh\necho {tool} "$@" >> {tmp_path}/asked\n{answer}\n')
+        path.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "REPOSITORY": "1.dkr.ecr.us-east-1.amazonaws.com/i",
+        "IMAGE_TAG": "t",
+    }
+    script = "\n".join(["set -e", *commands])
+    subprocess.run(["/bin/bash", "-c", script], env=environment, cwd=PATH.parents[1], check=True)  # noqa: S603
+    asked = (tmp_path / "asked").read_text().splitlines()
+    (pulled,) = [line for line in asked if line.startswith("docker pull")]
+    assert re.search(r" public\.ecr\.aws/\S+/python:3\.12\.\d+-slim-\w+$", pulled)
+    (built,) = [line for line in asked if line.startswith("docker build")]
+    assert f"--build-arg BASE={by_digest}" in built
+    assert f"--label org.opencontainers.image.base.name={by_digest}" in built
+    assert asked[-1] == "docker push 1.dkr.ecr.us-east-1.amazonaws.com/i:t"
+
+
 def test_the_functions_are_given_settings_that_they_know() -> None:
     functions = resources("AWS::Lambda::Function")
     predict = set(functions["PredictFunction"]["Environment"]["Variables"])
@@ -397,7 +444,7 @@ OPTIONS = {
     "encrypted feedback": ({"KeepFeedback": "true", "EncryptWithKmsKey": "true"}, {"Key"}),
     "machines": (
         {"EndpointMode": "RealTime", "ShadowVersion": "3"},
-        {"EndpointErrorsAlarm", "EndpointLatencyAlarm"},
+        {"EndpointLatencyAlarm"},
     ),
     "code": (
         {
