@@ -68,8 +68,8 @@ def end_rest(record: str) -> None:
     """Kill what is left of a command whose launcher was killed, if it is still that command."""
     try:
         with open(f"{record}.group", encoding="utf-8") as file:  # noqa: PTH123
-            group, started = [*file.read().split(), ""][:2]
-    except (OSError, ValueError):
+            group, started = [*file.read().split(), "", ""][:2]
+    except OSError:
         return  # it never began, or its launcher saw to it
     # A number is not given to a new process while a group of that number has members.
     if started and started_at(int(group)) in ("", started):
@@ -141,6 +141,11 @@ def _end_orphans() -> None:
         time.sleep(PAUSE_S)
 
 
+def _write_group(record: str, text: str) -> None:
+    with open(f"{record}.group", "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+
+
 def _write_record(record: str, status: int, wall_s: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(record, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs start-up time
@@ -159,6 +164,7 @@ def main(record: str, links: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the owner's business
     started = time.time()
     _adopt_orphans()
+    _write_group(record, "")  # before there is a process that it is for
     try:
         process = subprocess.Popen(  # noqa: S603
             command,
@@ -171,8 +177,7 @@ def main(record: str, links: str, command: list[str]) -> int:
         print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
 
-    with open(f"{record}.group", "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(f"{process.pid} {started_at(process.pid)}")
+    _write_group(record, f"{process.pid} {started_at(process.pid)}")
     ended = threading.Event()
 
     def follow_owner() -> None:

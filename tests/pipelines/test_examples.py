@@ -105,7 +105,7 @@ def abalone() -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.skipif(not sandbox.is_available(), reason="the kernel gives no mount namespaces")
+@pytest.mark.skipif(not sandbox.is_available(strict=True), reason="the kernel gives no namespaces")
 def test_scripts_with_literal_paths_run_in_strict_mode(
     example: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +151,13 @@ def test_training_on_two_hosts_goes_on_after_one_is_lost(example: Example) -> No
     assert two["resumed"]
 
 
-def test_functions_are_steps_and_their_results_travel(example: Example) -> None:
+@pytest.mark.parametrize("strict", ["", "1"])
+def test_functions_are_steps_and_their_results_travel(
+    example: Example, monkeypatch: pytest.MonkeyPatch, strict: str
+) -> None:
+    if strict and not sandbox.is_available(strict=True):
+        pytest.skip("the kernel gives no namespaces")
+    monkeypatch.setenv(STRICT_VARIABLE, strict)
     name = example.create("decorated")
     execution = example.run(name, within_s=FUNCTIONS_WAIT_S)
     assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
