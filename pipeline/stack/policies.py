@@ -152,13 +152,18 @@ def engineer(account: Account) -> dict[str, Any]:
 def _named(account: Account) -> dict[str, list[str]]:
     """What bears the stack's name, where a service knows names, by service."""
     name, here = account.name, f"{account.region}:{account.account_id}"
-    functions = (account.predict_function, account.deploy_function)
+    # with what follows the name of a version of one
+    functions = [
+        f"function:{one}{more}"
+        for one in (account.predict_function, account.deploy_function)
+        for more in ("", ":*")
+    ]
     jobs = ("processing-job/pipelines-*", "training-job/pipelines-*")
     evaluations = f"processing-job/{PROJECT}-evaluate-*"
     return {
         "cloudformation": [f"cloudformation:{here}:stack/{name}/*"],
         "s3": [f"s3:::{name}-*"],
-        "lambda": [f"lambda:{here}:function:{function}" for function in functions],
+        "lambda": [f"lambda:{here}:{function}" for function in functions],
         "events": [f"events:{here}:rule/{name}-*"],
         "sqs": [f"sqs:{here}:{name}-*"],
         "sns": [f"sns:{here}:{name}-*"],

@@ -229,6 +229,11 @@ def test_a_key_is_made_by_cloudformation_alone(action: str) -> None:
     assert not allows(ENGINEER, f"kms:{action}", "*")
 
 
+def test_an_engineer_may_set_what_becomes_of_events_that_a_function_failed_on() -> None:
+    latest = f"arn:aws:lambda:{HERE}:function:sentiment-dev-deploy-model:$LATEST"
+    assert allows(ENGINEER, "lambda:PutFunctionEventInvokeConfig", latest)
+
+
 def test_an_engineer_may_start_the_job_that_evaluates_a_version() -> None:
     job = f"arn:aws:sagemaker:{HERE}:processing-job/sentiment-evaluate-v1-0"
     assert allows(ENGINEER, "sagemaker:CreateProcessingJob", job)
