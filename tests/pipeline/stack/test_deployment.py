@@ -17,9 +17,9 @@ from pipeline.stack.deployment import Deployment
 from pipeline.stack.policies import engineer
 from pipeline.stack.removal import Remover, stop_scaling
 from pipeline.target import _deployed
-from tests.infrastructure.template import template
 from tests.pipeline.stack.conftest import NAME, OUTPUTS, Cloud
 from tests.pipeline.stack.evaluation import allows
+from tests.pipeline.stack.remains import unproved
 
 # moto tells which resources of the template it does not make; conftest.py makes those that matter
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
@@ -33,25 +33,6 @@ SEEN_TO_GO = {
     "AWS::S3::Bucket",
     "AWS::SNS::Topic",
     "AWS::SQS::Queue",
-}
-NOT_MADE_BY_MOTO = {
-    "AWS::ApiGatewayV2::Api",
-    "AWS::ApiGatewayV2::Integration",
-    "AWS::ApiGatewayV2::Route",
-    "AWS::ApiGatewayV2::Stage",
-    "AWS::Budgets::Budget",
-    "AWS::CloudFront::Distribution",
-    "AWS::CloudFront::OriginAccessControl",
-    "AWS::CloudFront::ResponseHeadersPolicy",
-    "AWS::CloudWatch::Alarm",
-    "AWS::CodeBuild::Project",
-    "AWS::Lambda::EventInvokeConfig",
-    "AWS::S3::BucketPolicy",
-    "AWS::SNS::Subscription",
-    "AWS::SNS::TopicPolicy",
-    "AWS::SQS::QueuePolicy",
-    "AWS::SageMaker::ModelPackageGroup",
-    "AWS::WAFv2::WebACL",
 }
 
 
@@ -331,12 +312,7 @@ def test_destroying_leaves_nothing_and_takes_nothing_of_others(cloud: Cloud) -> 
     assert client("ecr").describe_repositories()["repositories"] == []
     assert client("kms").list_keys()["Keys"] == []
     assert client("iam").list_roles()["Roles"] == []
-    # The rest is CloudFormation's to remove, and moto's does not: it makes none of some kinds,
-    # and keeps the log groups. What would have CloudFormation keep them is in no template.
-    left = {one["Type"] for one in template()["Resources"].values()} - SEEN_TO_GO
-    assert left == NOT_MADE_BY_MOTO | {"AWS::Logs::LogGroup", "AWS::Lambda::Permission"}
-    for resource in template()["Resources"].values():
-        assert resource.get("DeletionPolicy", "Delete") == "Delete"
+    assert unproved(SEEN_TO_GO) == set()
 
 
 def test_destroying_twice_is_destroying_once(cloud: Cloud) -> None:
