@@ -1,7 +1,8 @@
 """`kill -9` at any moment: the next look tells the truth, no process lives on, retry ends the work.
 
-At random moments over the run and before every write of the runner's. LOCAL_ACCOUNT_SOAK=N (`make
-soak`) takes N moments, LOCAL_ACCOUNT_SEED the seed that an earlier run has printed.
+At random moments over the run and before every write of the runner's, for each kind of job and for
+the registration of a version. LOCAL_ACCOUNT_SOAK=N (`make soak`) takes N moments,
+LOCAL_ACCOUNT_SEED the seed that an earlier run has printed.
 """
 
 from __future__ import annotations
@@ -25,13 +26,40 @@ import pytest
 from pipeline.local import processes
 from pipeline.local.http_api import HOST
 from pipeline.local.services import pipelines
-from tests.pipeline.local.steps import SCRIPT, gate, lambda_step, processing
+from tests.pipeline.local.steps import CLUSTER, SCRIPT, gate, lambda_step, processing
 
 MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "30"))
 SEED = int(os.environ.get("LOCAL_ACCOUNT_SEED") or random.SystemRandom().randrange(1 << 32))
 KILLED = ("runner", "others", "all")
 LASTS_S = 2.5
 AT_ONCE = 4
+ROLE = "arn:aws:iam::000000000000:role/r"
+SOURCE = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}
+# The least job of each kind.
+JOBS: dict[str, Any] = {
+    "Processing": {
+        "AppSpecification": {"ImageUri": "job:1", "ContainerEntrypoint": ["true"]},
+        "ProcessingResources": CLUSTER,
+        "RoleArn": ROLE,
+    },
+    "Training": {
+        "AlgorithmSpecification": {
+            "TrainingImage": "job:1",
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["true"],
+        },
+        "OutputDataConfig": {"S3OutputPath": "s3://b/models"},
+        "ResourceConfig": CLUSTER["ClusterConfig"],
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "RoleArn": ROLE,
+    },
+    "Transform": {
+        "ModelName": "m",
+        "TransformInput": {"DataSource": SOURCE},
+        "TransformOutput": {"S3OutputPath": "s3://b/out"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    },
+}
 # The runner, killed before its N-th write to the store.
 KILLED_RUNNER = """
 import itertools, os, signal, sys
@@ -75,7 +103,7 @@ def define(box: Any, *steps: Any) -> None:
     box.client("sagemaker").create_pipeline(
         PipelineName="p",
         PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": steps}),
-        RoleArn="arn:aws:iam::000000000000:role/r",
+        RoleArn=ROLE,
         ClientRequestToken="t" * 32,
     )
 
@@ -175,12 +203,22 @@ def test_a_kill_at_any_moment_is_survived(box: Any, monkeypatch: pytest.MonkeyPa
     assert jobs["ProcessingJobSummaries"] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "writes"),
+    [("RegisterModel", 8), ("Processing", 10), ("Training", 10), ("Transform", 9)],
+)
 def test_a_kill_before_any_write_of_the_runner_is_survived(
-    box: Any, monkeypatch: pytest.MonkeyPatch
+    box: Any, monkeypatch: pytest.MonkeyPatch, kind: str, writes: int
 ) -> None:
-    create(box)
-    box.client("sagemaker").create_model_package_group(ModelPackageGroupName="g")
-    writes, numbers, started = 10, itertools.count(1), dict[str, subprocess.Popen[bytes]]()
+    monkeypatch.setenv("LOCAL_ACCOUNT_GRACE_S", "1")
+    if kind == "RegisterModel":
+        create(box)
+        box.client("sagemaker").create_model_package_group(ModelPackageGroupName="g")
+    else:
+        box.put("in/a", b"x")
+        box.create_config("m", box.register("hi"))
+        define(box, {"Name": "Job", "Type": kind, "Arguments": JOBS[kind]})
+    numbers, started = itertools.count(1), dict[str, subprocess.Popen[bytes]]()
     start_alive = pipelines.start
 
     def start_killed(module: str, arguments: list[str], *, descriptor: int, log: Path) -> None:
@@ -207,7 +245,8 @@ def test_a_kill_before_any_write_of_the_runner_is_survived(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         killed = list(pool.map(survive, range(writes)))
     assert 5 < sum(killed) < writes, "every write of the runner is one that this test kills it at"
-    assert versions(box) == list(range(1, writes + 1))
+    made = writes if kind == "RegisterModel" else 1
+    assert versions(box) == list(range(1, made + 1))
 
 
 def test_a_killed_server_takes_no_execution_with_it(box: Any) -> None:
