@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -68,7 +69,13 @@ class Api:
 
     async def _load(self, per_s: float, duration_s: float) -> Answers:
         port = self.process.port
-        return await load(port, self.bodies, clients=CLIENTS, duration_s=duration_s, per_s=per_s)
+        telling = asyncio.create_task(_tell(duration_s))
+        try:
+            return await load(
+                port, self.bodies, clients=CLIENTS, duration_s=duration_s, per_s=per_s
+            )
+        finally:
+            telling.cancel()
 
     def load_and_kill(self, per_s: float, duration_s: float) -> tuple[Answers, float]:
         """What came back, and when, on the clock of `Answers.timeline`, the server was killed."""
@@ -97,6 +104,13 @@ class Api:
     def memory_mb(self) -> float:
         """Of API and server together, now."""
         return sum(map(resident_mb, (self.process.popen.pid, self.server_pid())))
+
+
+async def _tell(duration_s: float) -> None:
+    """A line a minute, for whom waits."""
+    for minute in itertools.count(1):
+        await asyncio.sleep(60)
+        print(f"  {60 * minute} of {duration_s:g} s", file=sys.stderr, flush=True)
 
 
 def resident_mb(pid: int) -> float:
@@ -216,6 +230,7 @@ def measure(
             (after_a_kill, kill_seconds),
         )
         for part, duration_s in parts:
+            print(f"{part.__name__.replace('_', ' ')}, {duration_s:g} s", file=sys.stderr)
             found, answers = part(api, duration_s)
             figures |= found
             without_retry_after += answers.without_retry_after
