@@ -39,7 +39,7 @@ def observe(clients: Clients, settings: Settings) -> Observed:
         _endpoint(clients, settings),
         models,
         configs,
-        missing_alarms=tuple(set(settings.rollback_alarm_names) - alarms.keys()),
+        missing_alarms=tuple(n for n in settings.rollback_alarm_names if n not in alarms),
         ringing_alarms={
             name: alarm["StateTransitionedTimestamp"]
             for name, alarm in alarms.items()

@@ -14,7 +14,7 @@ from deploy_model.rollout import record, reject, tell
 from deploy_model.settings import Settings
 from deploy_model.variants import Request
 
-# The alarm looks at two minutes; the schedule comes every fifteen, if the alarm's event is lost.
+# From when the endpoint was asked for it: the update takes minutes, the alarm looks at two.
 WATCH = timedelta(minutes=30)
 
 
@@ -30,8 +30,9 @@ def culprit(observed: Observed, endpoint: Endpoint, package: ModelPackage) -> st
         return None
     if since is None or since - package.approved_at > WATCH:
         return None
-    until = endpoint.last_modified_at + WATCH
-    rang = [name for name, at in observed.ringing_alarms.items() if since <= at <= until]
+    # not while the version before still answered; and the endpoint's maintenance makes nothing new
+    began, until = endpoint.last_modified_at, since + WATCH
+    rang = [name for name, at in observed.ringing_alarms.items() if began <= at <= until]
     return rang[0] if rang else None
 
 

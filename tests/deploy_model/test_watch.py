@@ -84,6 +84,28 @@ def test_an_alarm_that_rang_before_the_version_came_is_not_its_doing(world: Worl
     assert (world.served(), world.packages[3].status) == (3, "Approved")
 
 
+def test_an_alarm_that_the_version_before_sets_off_during_the_update_is_not_its_doing(
+    world: World,
+) -> None:
+    world.register("Approved")
+    wake(world)
+    world.sets_off = {2: ALARM, 3: ALARM}
+    wake(world)  # it rings, and has not stopped when the endpoint is done
+    world.settle()
+    come_to_rest(world)
+    assert (world.served(), world.packages[3].status) == (3, "Approved")
+
+
+def test_maintenance_of_the_endpoint_does_not_make_its_version_a_new_one(world: World) -> None:
+    approve(world)
+    world.clock += WATCH + timedelta(hours=1)
+    world.maintain()
+    world.settle()
+    world.sets_off[3] = ALARM
+    come_to_rest(world)
+    assert (world.served(), world.packages[3].status) == (3, "Approved")
+
+
 def test_what_is_gone_back_to_is_kept_though_the_alarm_rings_again(world: World) -> None:
     world.sets_off[3] = ALARM
     approve(world)

@@ -186,7 +186,10 @@ class World:
         if self.endpoint is None:
             return set()
         configs = {self.endpoint.config}
-        if self.endpoint.status == "Updating":
+        # a serverless endpoint moves all of it at once, at the end
+        if self.endpoint.status == "Updating" and "InstanceType" in self.variant(
+            self.endpoint.wanted
+        ):
             configs.add(self.endpoint.wanted)
         versions = {self.version_of(config) for config in configs}
         return {alarm for version, alarm in self.sets_off.items() if version in versions}
