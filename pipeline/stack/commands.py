@@ -165,8 +165,9 @@ def _dry_run(
     stage = _stage(options, settings)
     account = replace(settings, target="aws", stage=stage).account(LOCAL_ACCOUNT_ID)
     wanted = wish(ROOT, account.name, stage, "unknown", given)
-    first = wanted.change_set(None)
-    second = wanted.change_set(None, **wanted.code_keys, ImageUri="<image by digest>")
+    drawn = dict.fromkeys(wanted.drawn(None), "<drawn at random>")
+    first = wanted.change_set(None, **drawn)
+    second = wanted.change_set(None, **drawn, **wanted.code_keys, ImageUri="<image by digest>")
     files = {**wanted.website, "config.json": site_config(ROOT, given)}
     return [
         request.as_json()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,15 @@ class Wish:
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
 
+    def given(self, state: State | None) -> dict[str, str]:
+        """The parameters that the stack will have, but those that have the template's default."""
+        return {**(state.parameters if state else {}), **self.parameters}
+
+    def drawn(self, state: State | None) -> dict[str, str]:
+        """The secret of a stack that has none yet; it keeps it, and tells it nobody again."""
+        key = "FeedbackKey"
+        return {} if key in self.given(state) else {key: secrets.token_hex()}
+
     @property
     def code_keys(self) -> dict[str, str]:
         return {parameter: package.key for parameter, package in self.packages.items()}
@@ -78,7 +88,7 @@ class Wish:
 
     def refuse_senseless(self, state: State | None) -> None:
         """Raise StackError for parameters that the deploy function would stumble over."""
-        given = {**(state.parameters if state else {}), **self.parameters}
+        given = self.given(state)
         fewest, most = (self._number(name, given) for name in ("InstanceCount", "MaxInstanceCount"))
         if fewest > most:
             raise StackError(
@@ -171,7 +181,8 @@ class Deployment:
         """What deploying would change in the stack; None if that is nothing. Changes nothing."""
         state = self._usable()
         # a new stack is planned whole, as it is when all is done
-        request = self._wish.change_set(state, **self._wish.code_keys)
+        more = {**self._wish.code_keys, **self._wish.drawn(state)}
+        request = self._wish.change_set(state, **more)
         changes = self.stack.prepare(request)
         if changes is not None:
             self.stack.discard(request)
@@ -185,12 +196,13 @@ class Deployment:
         if state is None:
             # the packages need a bucket first, and the stack makes it: stand-ins meanwhile
             self._say("making the stack (about 6 minutes, most of it CloudFront)")
-            self._change(self._wish.change_set(None))
+            self._change(self._wish.change_set(None, **self._wish.drawn(None)))
             state = self._existing()
         for package in self._wish.packages.values():
             self._upload(state.outputs["ArtifactBucket"], package)
         image = self._image(state.outputs)
-        self._change(self._wish.change_set(state, **self._wish.code_keys, ImageUri=image))
+        more = {**self._wish.code_keys, **self._wish.drawn(state), "ImageUri": image}
+        self._change(self._wish.change_set(state, **more))
         state = self._existing()
         self._resume(state.parameters)
         self._publish(state)

@@ -20,7 +20,6 @@ PSEUDO: dict[str, Any] = {
     "AWS::Partition": "aws",
     "AWS::Region": "us-east-1",
     "AWS::AccountId": "123456789012",
-    "AWS::StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/51af3dc0-da77-11e4-872e",
     "AWS::URLSuffix": "amazonaws.com",
 }
 HERE = f"{PSEUDO['AWS::Region']}:{PSEUDO['AWS::AccountId']}"

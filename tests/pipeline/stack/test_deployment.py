@@ -17,6 +17,7 @@ from pipeline.stack.deployment import Deployment
 from pipeline.stack.policies import engineer
 from pipeline.stack.removal import Remover, stop_scaling
 from pipeline.target import _deployed
+from tests.infrastructure.template import template
 from tests.pipeline.stack.conftest import NAME, OUTPUTS, Cloud
 from tests.pipeline.stack.evaluation import allows
 from tests.pipeline.stack.remains import unproved
@@ -176,6 +177,29 @@ def test_an_endpoint_that_is_not_scaled_is_removed_without_a_word_to_autoscaling
 def test_a_parameter_is_kept_by_later_deployments(cloud: Cloud) -> None:
     cloud.deployment(LogRetentionDays="7").deploy()
     assert cloud.deployment().deploy().parameters["LogRetentionDays"] == "7"
+
+
+def signing_key(cloud: Cloud) -> str:
+    client = cloud.target.client("lambda")
+    found = client.get_function_configuration(FunctionName=f"{NAME}-predict-api")
+    key: str = found["Environment"]["Variables"]["FEEDBACK_KEY"]
+    return key
+
+
+def test_what_signs_feedback_is_drawn_at_first_and_kept_and_not_shown(cloud: Cloud) -> None:
+    cloud.deployment().deploy()
+    drawn = signing_key(cloud)
+    assert len(bytes.fromhex(drawn)) == 32
+    cloud.deployment(LogRetentionDays="7").deploy()
+    assert signing_key(cloud) == drawn
+    # moto overlooks that; CloudFormation answers with asterisks
+    assert template()["Parameters"]["FeedbackKey"]["NoEcho"] is True
+    assert drawn not in cloud.talk.getvalue()
+
+
+def test_another_key_may_be_given_for_feedback(cloud: Cloud) -> None:
+    cloud.deployment(FeedbackKey="k" * 32).deploy()
+    assert signing_key(cloud) == "k" * 32
 
 
 @pytest.mark.parametrize("doing", ["plan", "deploy"])
