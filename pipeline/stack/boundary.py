@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -40,21 +41,61 @@ def boundary(account: Account, data_bucket: str = "") -> dict[str, Any]:
     )
 
 
-def refuse_unbounded(target: Target) -> None:
-    """Raise StackError, with what to do, where nobody has made the policy yet."""
-    name = boundary_name(target.account)
+def refuse_unbounded(target: Target, data_bucket: str = "") -> None:
+    """Raise StackError, with what to do, where the policy is not there or leaves out a right.
+
+    Without it a role could not be made; with less in it a run or a roll-out would fail later.
+    """
+    name, iam = boundary_name(target.account), target.client("iam")
     arn = f"arn:{PARTITION}:{boundary_arn(target.account)}"
+    more = f" --data-bucket {data_bucket}" if data_bucket else ""
+    printed = (
+        f"sentiment stack policies --role boundary --stage {target.settings.stage}{more} > "
+        "boundary.json; aws iam"
+    )
     try:
-        target.client("iam").get_policy(PolicyArn=arn)
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchEntity":
             raise
         raise StackError(
             f"there is no policy {name}, which bounds what the stack's roles may do; an "
-            "administrator makes it once: sentiment stack policies --role boundary --stage "
-            f"{target.settings.stage} > boundary.json; aws iam create-policy --policy-name {name} "
+            f"administrator makes it once: {printed} create-policy --policy-name {name} "
             "--policy-document file://boundary.json"
         ) from error
+    if lacking := _lacking(found["Document"], boundary(target.account, data_bucket)):
+        raise StackError(
+            f"policy {name} lacks {', '.join(lacking)}, which the stack's roles need; an "
+            f"administrator brings it up to date: {printed} create-policy-version --policy-arn "
+            f"{arn} --set-as-default --policy-document file://boundary.json"
+        )
+
+
+def _lacking(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the wanted statements that none of the found ones holds."""
+    return [
+        one["Sid"]
+        for one in wanted["Statement"]
+        if not any(_holds(other, one) for other in _listed(found["Statement"]))
+    ]
+
+
+def _holds(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a statement allows all that another does, in the same words or in more of them."""
+    return (
+        found["Effect"] == "Allow"
+        and found.get("Condition") == wanted.get("Condition")
+        and all(
+            {*_listed(wanted[part])} <= {*_listed(found.get(part, []))}
+            for part in ("Action", "Resource")
+        )
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    """IAM takes one of something for a list of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def _files(account: Account) -> list[dict[str, Any]]:

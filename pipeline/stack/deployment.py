@@ -191,7 +191,7 @@ class Deployment:
 
     def deploy(self) -> State:
         """Bring everything to the wish; the stack as it is then."""
-        refuse_unbounded(self._target)
+        refuse_unbounded(self._target, self._wish.given(self.stack.look()).get("DataBucket", ""))
         state = self._usable()
         if state is None:
             # the packages need a bucket first, and the stack makes it: stand-ins meanwhile

@@ -209,7 +209,7 @@ def _roles(account: Account) -> list[dict[str, Any]]:
         ),
         statement("Roles", [f"iam:{operation}" for operation in others], *roles),
         passing(account, *ROLES, services=["lambda", "sagemaker", "codebuild"]),
-        statement("SeeTheBoundary", ["iam:GetPolicy"], bound),
+        statement("SeeTheBoundary", ["iam:GetPolicy", "iam:GetPolicyVersion"], bound),
         # whatever else they are allowed
         statement(
             "KeepTheBoundary",

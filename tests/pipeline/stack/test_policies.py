@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, product
 from typing import Any
 
 import pytest
@@ -11,8 +13,8 @@ import pytest
 from pipeline.errors import StackError
 from pipeline.settings import Account, Settings
 from pipeline.stack import iam, policies
-from pipeline.stack.boundary import boundary
-from tests.infrastructure.template import listed, resolved, resources, statements
+from pipeline.stack.boundary import boundary, refuse_unbounded
+from tests.infrastructure.template import listed, resolved, resources, template
 from tests.pipeline.stack.conftest import Cloud
 from tests.pipeline.stack.evaluation import allows
 
@@ -29,21 +31,62 @@ TEMPLATE_ROLES = resources("AWS::IAM::Role")
 BOUNDED = ("iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary")
 
 
-def asked_for(role: str) -> list[tuple[str, str, dict[str, str]]]:
-    """Each action of a role's policies with all options, on what, and in which circumstances."""
-    given = {
-        "Name": ACCOUNT.name,
-        "DataBucket": "my-reviews",
-        "EncryptWithKmsKey": "true",
-        "KeepFeedback": "true",
-    }
-    return [
-        (action, arn, {key: listed(value)[0] for one in conditions for key, value in one.items()})
-        for policy in TEMPLATE_ROLES[role]["Policies"]
-        for statement in statements(policy["PolicyDocument"])
-        for conditions in [statement.get("Condition", {}).values()]
+# What the template's conditions ask, each off and on
+OPTIONS = {
+    "AlarmEmail": ("", "a@example.org"),
+    "AlarmOnSilence": ("false", "true"),
+    "DataBucket": ("", "my-reviews"),
+    "DeployCodeKey": ("", "deploy.zip"),
+    "EncryptWithKmsKey": ("false", "true"),
+    "EndpointMode": ("Serverless", "RealTime"),
+    "KeepFeedback": ("false", "true"),
+    "MonthlyBudgetUsd": ("0", "10"),
+    "PredictCodeKey": ("", "predict.zip"),
+    "PredictConcurrency": ("0", "50"),
+    "WafRequestsPer5Minutes": ("0", "500"),
+}
+Right = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+def asked_for(role: str, given: Mapping[str, str]) -> set[Right]:
+    """Each action of a role's policies, on what, and in which circumstances."""
+    policies_of_role = resolved(TEMPLATE_ROLES[role]["Policies"], {"Name": ACCOUNT.name, **given})
+    return {
+        (action, arn, tuple((key, listed(value)[0]) for key, value in conditions.items()))
+        for policy in policies_of_role
+        for statement in policy["PolicyDocument"]["Statement"]
+        for conditions in [dict(chain(*map(dict.items, statement.get("Condition", {}).values())))]
         for action in listed(statement["Action"])
-        for arn in listed(resolved(statement["Resource"], given))
+        for arn in listed(statement["Resource"])
+    }
+
+
+def every_set_of_options(role: str) -> Iterator[dict[str, str]]:
+    """Of those that make a difference to a role, whether all the others are off or on."""
+    makes_one = {}
+    for which, name in product((0, 1), OPTIONS):
+        others = {other: values[which] for other, values in OPTIONS.items()}
+        off, on = ({**others, name: value} for value in OPTIONS[name])
+        if asked_for(role, off) != asked_for(role, on):
+            makes_one[name] = OPTIONS[name]
+    for values in product(*makes_one.values()):
+        yield dict(zip(makes_one, values, strict=True))
+
+
+def referred_to(value: Any) -> set[str]:
+    """The parameters in a condition."""
+    if isinstance(value, dict) and "Ref" in value:
+        return {value["Ref"]}
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(*map(referred_to, parts))
+
+
+def refused(bound: dict[str, Any], rights: set[Right]) -> list[Right]:
+    """What a boundary takes away; the stack's key is known by its tag."""
+    return [
+        (action, arn, context)
+        for action, arn, context in sorted(rights)
+        if not allows(bound, action, arn, {**dict(context), **OWN_KEY})
     ]
 
 
@@ -55,16 +98,22 @@ def test_every_role_of_the_stack_carries_the_boundary(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", TEMPLATE_ROLES)
-def test_the_boundary_leaves_a_role_all_that_the_template_gives_it(role: str) -> None:
-    asked = asked_for(role)
-    assert len(asked) > 3
-    assert any(action.startswith("kms:") for action, _, _ in asked)
-    refused = [
-        (action, arn)
-        for action, arn, context in asked
-        if not allows(BOUNDARY, action, arn, {**context, **OWN_KEY})
-    ]
-    assert refused == []
+def test_the_boundary_leaves_a_role_all_that_the_template_gives_it_by_any_set_of_options(
+    role: str,
+) -> None:
+    assert referred_to(template()["Conditions"]) == {*OPTIONS}
+    asked: defaultdict[str, set[Right]] = defaultdict(set)
+    for given in every_set_of_options(role):
+        asked[given.get("DataBucket", "")] |= asked_for(role, given)
+    for bucket, rights in asked.items():
+        assert any(action.startswith("kms:") for action, _, _ in rights)
+        assert refused(boundary(ACCOUNT, bucket), rights) == []
+
+
+def test_a_boundary_without_the_other_bucket_takes_it_from_runs() -> None:
+    rights = asked_for("ExecutionRole", {"DataBucket": "my-reviews"})
+    taken = {arn for _, arn, _ in refused(boundary(ACCOUNT), rights)}
+    assert taken == {"arn:aws:s3:::my-reviews", "arn:aws:s3:::my-reviews/*"}
 
 
 @pytest.mark.parametrize("action", BOUNDED)
@@ -181,6 +230,51 @@ def test_a_deployment_without_the_boundary_says_who_makes_it_and_changes_nothing
         cloud.deployment().deploy()
     assert cloud.changes() == []
     assert cloud.deployment().plan()
+
+
+def remake_boundary(cloud: Cloud, document: dict[str, Any]) -> None:
+    client = cloud.target.client("iam")
+    for version in client.list_policy_versions(PolicyArn=BOUND)["Versions"]:
+        if not version["IsDefaultVersion"]:  # IAM keeps five
+            client.delete_policy_version(PolicyArn=BOUND, VersionId=version["VersionId"])
+    client.create_policy_version(
+        PolicyArn=BOUND, PolicyDocument=json.dumps(document), SetAsDefault=True
+    )
+
+
+def test_a_boundary_that_lacks_one_right_is_refused_with_what_to_do(cloud: Cloud) -> None:
+    whole = boundary(cloud.target.account)["Statement"]
+    for place, statement in enumerate(whole):
+        less = {**statement, "Action": statement["Action"][1:] or ["none:Such"]}
+        rest = [*whole[:place], less, *whole[place + 1 :]]
+        remake_boundary(cloud, {"Version": "2012-10-17", "Statement": rest})
+        with pytest.raises(StackError, match=rf"lacks {less['Sid']}, .*create-policy-version"):
+            refuse_unbounded(cloud.target)
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
+def test_another_bucket_that_the_boundary_lacks_is_refused_before_anything_is_made(
+    cloud: Cloud,
+) -> None:
+    cloud.changes()
+    with pytest.raises(StackError, match=r"lacks ReadReviewsElsewhere, .*--data-bucket my-reviews"):
+        cloud.deployment(DataBucket="my-reviews").deploy()
+    assert cloud.changes() == []
+
+
+def test_a_boundary_in_other_words_is_taken_where_it_holds_all_that_is_needed(
+    cloud: Cloud,
+) -> None:
+    both, one = boundary(cloud.target.account, "my-reviews"), "arn:aws:s3:::their-reviews"
+    for statement in both["Statement"]:
+        statement["Sid"] = f"Our{statement['Sid']}"
+        if statement["Sid"] == "OurReadReviewsElsewhere":
+            statement["Resource"] += [one, f"{one}/*"]
+        elif len(statement["Action"]) == 1:
+            (statement["Action"],) = statement["Action"]
+    remake_boundary(cloud, both)
+    for bucket in ("", "my-reviews", "their-reviews"):
+        refuse_unbounded(cloud.target, bucket)
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
