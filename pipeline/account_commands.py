@@ -49,14 +49,14 @@ def serve(options: Namespace, settings: Settings) -> int:
     """Answer AWS clients on the loopback interface until interrupted."""
     account = _account(settings)
     from pipeline.local.http_api import HOST, bind
-    from pipeline.local.signatures import ENVIRONMENT
 
     server = bind(account, options.port)
     url = f"http://{HOST}:{server.port}"
+    home = "" if settings.home == Settings().home else f"--home {quote(str(account.home))} "
     port = "" if server.port == PORT else f" --port {server.port}"
     print(
         f"the local account answers AWS clients on {url}; Ctrl-C ends\n"
-        f'another shell is set up for it by: eval "$({ENVIRONMENT}{port})"',
+        f'another shell is set up for it by: eval "$(sentiment {home}account env{port})"',
         file=sys.stderr,
         flush=True,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -139,17 +141,35 @@ def test_the_space_is_told_by_part(here: Target, capsys: pytest.CaptureFixture[s
     assert json.loads(out)["parts"][f"s3://{here.account.bucket}/data/"] == 500_000
 
 
-def test_the_account_is_served_until_interrupted(
-    here: Target, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(self: Any) -> None:
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is interrupted as soon as it serves."""
+
+    def interrupt(self: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("werkzeug.serving.ThreadedWSGIServer.serve_forever", interrupted)
+    monkeypatch.setattr("werkzeug.serving.ThreadedWSGIServer.serve_forever", interrupt)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_the_account_is_served_until_interrupted(
+    here: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, _, err = sentiment(capsys, "account", "serve", "--port", "0")
     assert status == 130
     assert err.startswith("the local account answers AWS clients on http://127.0.0.1:")
     assert err.splitlines()[1].startswith("another shell is set up for it by: eval")
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_another_shell_is_set_up_for_the_home_that_is_served(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    home = tmp_path / "a home"
+    _, _, err = sentiment(capsys, "--home", str(home), "account", "serve", "--port", "0")
+    (command,) = re.findall(r"eval \"\$\(sentiment (.*)\)\"", err)
+    _, out, _ = sentiment(capsys, *shlex.split(command), "--json")
+    assert json.loads(out)["AWS_ACCESS_KEY_ID"] == open_account(home).credentials.access_key_id
 
 
 def test_a_shell_is_set_up_for_the_served_account(
