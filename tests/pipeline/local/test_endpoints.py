@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from pipeline.local.endpoints import MAX_WAITING
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.model_server import unpack
+from pipeline.local.processes import held
+from tests.pipeline.local.conftest import WAIT_S
 
 
 def settled(box: Any, name: str = "e") -> dict[str, Any]:
@@ -151,11 +153,14 @@ def test_while_a_server_is_away_a_few_requests_wait_and_the_others_are_refused(
             return error.response["Error"]["Code"].encode()
 
     box.client("sagemaker-runtime")  # clients may be used, but not made, by several threads
+    lock = box.home / "locks/endpoint-e"
     with ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(ask, range(24)))
-    assert answers.count(b"one:x:blue") >= MAX_WAITING
-    assert answers.count(b"ModelNotReadyException") == 24 - answers.count(b"one:x:blue") > 0
-    assert box.invoke("e", b"x") == b"one:x:blue"
+        with held(lock, what="endpoint e", within_s=WAIT_S):  # nobody can bring the server back
+            asked = [pool.submit(ask, number) for number in range(24)]
+            box.wait_until(lambda: sum(one.done() for one in asked) == 24 - MAX_WAITING)
+        answers = [one.result() for one in asked]
+    assert answers.count(b"one:x:blue") == MAX_WAITING
+    assert answers.count(b"ModelNotReadyException") == 24 - MAX_WAITING
 
 
 def test_a_request_that_kills_the_server_is_sent_no_more_than_twice(box: Any) -> None:
