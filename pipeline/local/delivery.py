@@ -41,8 +41,9 @@ def deliver_in_background(account: Account) -> None:
 
 def deliver(account: Account) -> None:
     """Deliver until nothing is pending."""
-    from pipeline.local.functions import run_function
+    from pipeline.local.functions import clear, run_function
 
+    clear(account)  # of a deliverer that was killed
     while account.store.pending():
         due = account.store.due()
         if due is None:

@@ -288,6 +288,7 @@ class Supervisor:
                     shutil.rmtree(_folder(self.account, self.name), ignore_errors=True)
                     return
                 if self.server and not self.server.is_alive():
+                    self.server.stop()  # its launcher may have been killed, and not its workers
                     self.server = None
                 if endpoint["EndpointStatus"] == "Failed" or self.failures > 3:
                     return

@@ -10,10 +10,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +27,13 @@ from pipeline.local import sandbox
 from pipeline.local.clients import aws_clients
 from pipeline.local.containers import LAUNCHER
 from pipeline.local.function_host import EVENT, HOME_VARIABLE, RESULT
-from pipeline.local.launch import GRACE_VARIABLES
-from pipeline.local.processes import PACKAGE_ROOT
+from pipeline.local.launch import GRACE_VARIABLES, end_rest
+from pipeline.local.processes import PACKAGE_ROOT, acquire, held
 
 if TYPE_CHECKING:
     from pipeline.local.account import Account, Function
+
+FOLDER, RECORD = "function-", "usage.json"
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,17 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
     short, function = account.function(name)
     request_id = str(uuid.uuid4())
     log_file = account.log_file(f"/aws/lambda/{short}", request_id)
-    temporary = account.objects.temporary
-    temporary.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=temporary) as folder,
+        _folder(account) as folder,
         log_file.open("w+b") as log,
         aws_clients(account) as clients,
     ):
-        Path(folder, EVENT).write_bytes(payload)
+        (folder / EVENT).write_bytes(payload)
         command = [sys.executable, "-m", "pipeline.local.function_host", function.handler]
         if sandbox.is_strict():
-            command = sandbox.command_line(command, temporary=folder)
+            command = sandbox.command_line(command, temporary=str(folder))
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-S", str(LAUNCHER), str(Path(folder, "usage.json")), "", *command],
+            [sys.executable, "-S", str(LAUNCHER), str(folder / RECORD), "", *command],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -68,10 +71,41 @@ def run_function(account: Account, name: str, payload: bytes) -> Outcome:
             cwd=folder,
             start_new_session=True,
         )
-        answer = _answer(process, Path(folder, RESULT), function.timeout_s)
+        answer = _answer(process, folder / RESULT, function.timeout_s)
+        end_rest(str(folder / RECORD))
         log.seek(0)
         text = log.read()
     return Outcome(json.dumps(answer["payload"]).encode(), answer.get("error"), text)
+
+
+@contextmanager
+def _folder(account: Account) -> Iterator[Path]:
+    """A folder for an invocation, whose lock is held for as long as its caller lives."""
+    account.objects.temporary.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=account.objects.temporary) as name:
+        folder = Path(name)
+        with held(_lock(account, folder), what=folder.name):
+            yield folder
+            _lock(account, folder).unlink(missing_ok=True)
+
+
+def _lock(account: Account, folder: Path) -> Path:
+    return account.home / "locks" / folder.name
+
+
+def clear(account: Account) -> None:
+    """End what functions left running whose caller was killed, and free their folders."""
+    for record in account.objects.temporary.glob(f"{FOLDER}*/{RECORD}.group"):
+        folder = record.parent
+        descriptor = acquire(_lock(account, folder), within_s=0)
+        if descriptor is None:  # its caller waits for it
+            continue
+        try:
+            end_rest(str(folder / RECORD))
+            shutil.rmtree(folder, ignore_errors=True)
+            _lock(account, folder).unlink(missing_ok=True)  # while it is held: see `acquire`
+        finally:
+            os.close(descriptor)
 
 
 def _environment(

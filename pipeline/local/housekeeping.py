@@ -141,5 +141,5 @@ def _logs(account: Account, days: float | None) -> Iterator[Found]:
 
 def _locks(account: Account) -> Iterator[Found]:
     for path in _children(account.home / "locks"):
-        if path.name.startswith(("job-", "execution-")) and not is_alive(path):
+        if path.name.startswith(("job-", "execution-", "function-")) and not is_alive(path):
             yield path, "the lock of work that has ended", path

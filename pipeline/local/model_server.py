@@ -27,7 +27,7 @@ from pipeline.local.containers import (
     sandboxed,
 )
 from pipeline.local.errors import LocalAccountError
-from pipeline.local.launch import GRACE_S
+from pipeline.local.launch import GRACE_S, end_rest
 from pipeline.local.objects import split_uri
 from pipeline.local.sandbox import is_strict
 
@@ -94,11 +94,12 @@ def post(
 
 @dataclass
 class Server:
-    """A running server: which configuration it serves, where, and its launcher."""
+    """A running server: which configuration it serves, where, its launcher and its record."""
 
     config: str
     port: int
     process: subprocess.Popen[bytes]
+    record: Path
 
     def stop(self) -> None:
         """Ask it to end (requests in flight finish), and make sure it has."""
@@ -108,6 +109,8 @@ class Server:
             self.process.wait(GRACE_S + 5)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
+        end_rest(str(self.record))
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
@@ -158,14 +161,15 @@ def start_server(
     command = [remap(part, seen) for part in image.entrypoint]
     if is_strict():
         command = sandboxed(command, folder, ["algo-1"])
+    record = folder / "usage.json"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the container's own
-            [sys.executable, "-S", str(LAUNCHER), str(folder / "usage.json"), "", *command],
+            [sys.executable, "-S", str(LAUNCHER), str(record), "", *command],
             stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=folder,
             env={key: remap(value, seen) for key, value in environment.items()},
             start_new_session=True,
         )  # fmt: skip
-    server = Server(config, port, process)
+    server = Server(config, port, process, record)
     deadline = time.monotonic() + HEALTHY_WITHIN_S
     while not server.is_healthy():
         if not server.is_alive() or time.monotonic() > deadline:

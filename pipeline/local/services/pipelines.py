@@ -7,6 +7,7 @@ import secrets
 import string
 import time
 
+from pipeline.local import functions
 from pipeline.local.account import Account, answers
 from pipeline.local.definition import check, parameter_values, parse
 from pipeline.local.errors import ServiceError
@@ -211,7 +212,8 @@ def _execution(account: Account, arn: str) -> Document:
 
 
 def _end_jobs(account: Account, arn: str) -> None:
-    """End what the jobs of a killed runner left running."""
+    """End what the jobs and functions of a killed runner left running."""
+    functions.clear(account)
     for step in account.store.every("step", parent=arn):
         job = (step.get("Metadata") or {}).get(f"{step['StepType']}Job")
         if step["StepStatus"] in UNFINISHED and job:

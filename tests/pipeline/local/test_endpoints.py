@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from pipeline.local import Image
 from pipeline.local.endpoints import MAX_WAITING
 from pipeline.local.errors import LocalAccountError
 from pipeline.local.model_server import unpack
 from pipeline.local.processes import held
 from tests.pipeline.local.conftest import WAIT_S
+from tests.pipeline.local.test_launch import is_gone
 
 
 def settled(box: Any, name: str = "e") -> dict[str, Any]:
@@ -161,6 +164,26 @@ def test_while_a_server_is_away_a_few_requests_wait_and_the_others_are_refused(
         answers = [one.result() for one in asked]
     assert answers.count(b"one:x:blue") == MAX_WAITING
     assert answers.count(b"ModelNotReadyException") == 24 - MAX_WAITING
+
+
+def test_what_a_server_started_ends_when_its_launcher_is_killed(box: Any) -> None:
+    mark = box.tmp / "mark"
+    script = 'sleep 300 & echo $! > "$0"; exec "$@"'  # a server with a worker
+    server = (sys.executable, str(box.tmp / "server.py"), "/opt/ml/model")
+    image = Image(entrypoint=("/bin/sh", "-c", script, str(mark), *server))
+    box.account.configure(images={"server:*": image})
+    create(box, "one")
+    worker = int(mark.read_text())
+    assert not is_gone(worker)
+    (launcher,) = [
+        pid
+        for pid in box.processes()
+        if b"launch.py" in (command := Path(f"/proc/{pid}/cmdline").read_bytes())
+        and b"/endpoints/e/" in command  # not the function that is told of the endpoint
+    ]
+    os.kill(launcher, signal.SIGKILL)
+    box.wait_until(lambda: is_gone(worker))
+    assert box.invoke("e", b"x") == b"one:x:blue"
 
 
 def test_a_request_that_kills_the_server_is_sent_no_more_than_twice(box: Any) -> None:
