@@ -31,8 +31,16 @@ from tests.pipeline.local.steps import CLUSTER, SCRIPT, gate, lambda_step, proce
 MOMENTS = int(os.environ.get("LOCAL_ACCOUNT_SOAK", "30"))
 SEED = int(os.environ.get("LOCAL_ACCOUNT_SEED") or random.SystemRandom().randrange(1 << 32))
 KILLED = ("runner", "others", "all")
-LASTS_S = 2.5
+LASTS_S = 2.0
 AT_ONCE = 4
+# A job that lasts, so that it can be hit; told so, until its execution has been struck.
+LASTING = f"""{SCRIPT}
+import time
+time.sleep(0.5)
+struck = pathlib.Path(sys.argv[4], os.environ["PROCESSING_JOB_NAME"].split("-")[1])
+while sys.argv[3] == "waits" and not struck.exists():
+    time.sleep(0.02)
+"""
 ROLE = "arn:aws:iam::000000000000:role/r"
 SOURCE = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}
 # The least job of each kind.
@@ -99,17 +107,21 @@ def create(box: Any, *steps: Any) -> None:
 
 
 def define(box: Any, *steps: Any) -> None:
-    """The pipeline `p` of these steps."""
+    """The pipeline `p` of these steps, and of a parameter `Kind`."""
+    kind = {"Name": "Kind", "Type": "String", "DefaultValue": "ends"}
+    definition = {"Version": "2020-12-01", "Parameters": [kind], "Steps": steps}
     box.client("sagemaker").create_pipeline(
         PipelineName="p",
-        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": steps}),
+        PipelineDefinition=json.dumps(definition),
         RoleArn=ROLE,
         ClientRequestToken="t" * 32,
     )
 
 
-def start(box: Any) -> str:
-    answer = box.client("sagemaker").start_pipeline_execution(PipelineName="p")
+def start(box: Any, kind: str = "ends") -> str:
+    answer = box.client("sagemaker").start_pipeline_execution(
+        PipelineName="p", PipelineParameters=[{"Name": "Kind", "Value": kind}]
+    )
     return str(answer["PipelineExecutionArn"])
 
 
@@ -131,17 +143,27 @@ def descendants(box: Any, execution: str) -> list[int]:
     return sorted(found - {os.getpid()})
 
 
-def kill(box: Any, execution: str, what: str) -> list[int]:
-    """`kill -9` the runner, the others, or all; every process that the execution had."""
+def kill(box: Any, execution: str, what: str) -> tuple[list[int], int]:
+    """`kill -9` the runner, the others, or all; every process it had, and how many were hit."""
     all_ = descendants(box, execution)
+    hit = 0
     for process in all_:
-        try:
+        with suppress(ProcessLookupError, FileNotFoundError):
             command = Path(f"/proc/{process}/cmdline").read_bytes()
-            if what == "all" or (b"pipeline.local.runner" in command) == (what == "runner"):
+            chosen = what == "all" or (b"pipeline.local.runner" in command) == (what == "runner")
+            if chosen and not is_gone(process):
                 os.kill(process, signal.SIGKILL)
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return all_
+                hit += 1
+    return all_, hit
+
+
+def strike(box: Any, sagemaker: Any, arn: str, what: str) -> tuple[list[int], int]:
+    """Kill what there is of an execution; where there is nothing yet, as soon as there is."""
+    while True:
+        were, hit = kill(box, arn.rpartition("/")[2], what)
+        execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        if hit or execution["PipelineExecutionStatus"] != "Executing":
+            return were, hit
 
 
 def is_gone(process: int) -> bool:
@@ -178,27 +200,41 @@ def versions(box: Any) -> list[int]:
 
 def test_a_kill_at_any_moment_is_survived(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_ACCOUNT_GRACE_S", "1")
-    first = processing(box, "First", SCRIPT, "0.8")
-    create(box, first, processing(box, "Second", SCRIPT, "0.9", DependsOn=["First"]))
+    marks = box.tmp / "struck"
+    marks.mkdir()
+    more = ({"Get": "Parameters.Kind"}, str(marks))
+    first = processing(box, "First", LASTING, "0.8", "ends", str(marks))
+    create(box, first, processing(box, "Second", LASTING, "0.9", *more, DependsOn=["First"]))
     print(f"LOCAL_ACCOUNT_SEED={SEED}")  # pytest shows it when the test fails
     dice = random.Random(SEED)  # noqa: S311 - moments, not secrets
     moments = [(dice.uniform(0, LASTS_S), dice.choice(KILLED)) for _ in range(MOMENTS)]
+    sagemaker = box.client("sagemaker")  # to make one takes longer than a job
 
-    def survive(moment: tuple[float, str]) -> str:
+    def survive(moment: tuple[float, str]) -> tuple[list[str], int]:
+        """Its executions, the last of them killed, and how many processes the kill hit."""
         after_s, what = moment
-        arn = start(box)
-        execution = arn.rpartition("/")[2]
-        time.sleep(after_s)
-        check(box, arn, kill(box, execution, what))
-        return execution
+        ids, hit = [], 0
+        for kind in ("ends", "waits"):  # where one has ended by then, another waits for the kill
+            arn = start(box, kind)
+            ids.append(arn.rpartition("/")[2])
+            time.sleep(after_s)
+            were, hit = strike(box, sagemaker, arn, what)
+            (marks / ids[-1]).touch()
+            check(box, arn, were)
+            if hit:
+                break
+        return ids, hit
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        executions = list(pool.map(survive, moments))
+        survived = list(pool.map(survive, moments))
+    assert sum(hit > 0 for _, hit in survived) == MOMENTS, "every kill has hit a process"
+    executions = [execution for ids, _ in survived for execution in ids]
     for execution in executions:
         for step, score in (("First", 0.8), ("Second", 0.9)):
             report = json.loads(box.get(f"runs/{execution}/{step}/report.json"))
             assert report == {"score": score}
-    assert versions(box) == list(range(1, MOMENTS + 1)), "one version each, none lost or doubled"
+    wanted = list(range(1, len(executions) + 1))
+    assert versions(box) == wanted, "one version each, none lost or doubled"
     jobs = box.client("sagemaker").list_processing_jobs(StatusEquals="InProgress")
     assert jobs["ProcessingJobSummaries"] == []
 
@@ -282,6 +318,45 @@ def test_a_function_ends_with_the_runner_that_invoked_it(box: Any) -> None:
     box.wait_until(lambda: all(map(is_gone, hanging)))
 
 
+def kill_at_once(box: Any, execution: str, *, but: int) -> None:
+    """`kill -9` every process of an execution but one; none sees another's end."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in set(descendants(box, execution)) - {but}:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+
+def test_what_a_killed_function_left_is_ended_and_removed_by_the_next_look_at_the_execution(
+    box: Any,
+) -> None:
+    mark = box.tmp / "mark"
+    define(box, lambda_step("L", "hang", {"mark": str(mark)}))
+    arn = start(box)
+    function, child = box.wait_until(lambda: written(mark))
+    kill_at_once(box, arn.rpartition("/")[2], but=child)
+    box.wait_until(lambda: is_gone(function))
+    assert not is_gone(child), "nobody is left to end it"
+    assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Failed"
+    box.wait_until(lambda: is_gone(child))
+    assert list((box.home / "tmp").iterdir()) == []
+    assert not list((box.home / "locks").glob("function-*"))
+
+
+def test_what_a_function_started_ends_when_only_its_launcher_is_killed(box: Any) -> None:
+    mark = box.tmp / "mark"
+    define(box, lambda_step("L", "hang", {"mark": str(mark)}))
+    arn = start(box)
+    hanging = box.wait_until(lambda: written(mark))
+    (launcher,) = [
+        process
+        for process in descendants(box, arn.rpartition("/")[2])
+        if b"launch.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+    ]
+    os.kill(launcher, signal.SIGKILL)
+    assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Failed"
+    box.wait_until(lambda: all(map(is_gone, hanging)))
+
+
 def test_what_a_killed_job_left_is_ended_and_removed_by_the_next_look_at_the_execution(
     box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,10 +372,7 @@ def test_what_a_killed_job_left_is_ended_and_removed_by_the_next_look_at_the_exe
     create(box, processing(box, "Second", script, str(mark)))
     arn = start(box)
     job, child = box.wait_until(lambda: written(mark))
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # at once: none sees another's end
-        for process in set(descendants(box, arn.rpartition("/")[2])) - {child}:
-            with suppress(ProcessLookupError):
-                os.kill(process, number)
+    kill_at_once(box, arn.rpartition("/")[2], but=child)
     box.wait_until(lambda: is_gone(job))
     assert not is_gone(child), "nobody is left to end it"
     assert box.wait_for_execution(arn)["PipelineExecutionStatus"] == "Failed"
