@@ -18,7 +18,8 @@ PREDICT_MEMORY_GB = 0.5
 PREDICT_S, MODEL_S = 0.06, 0.05
 REQUEST_GB = 4e-6  # 2 kB in, 2 kB out
 IMAGE_GB, ARTIFACTS_GB = 0.9, 0.5
-ALWAYS_ON_ALARMS, MACHINE_ALARMS = 6, 1
+# of machines: that of latency, and the two that autoscaling makes for a tracked target
+ALWAYS_ON_ALARMS, MACHINE_ALARMS = 6, 3
 # the template's defaults, and the one machine that a shadow gets (deploy_model.rollout)
 MACHINES = {"InstanceType": "ml.m5.large", "InstanceCount": "2", "MaxInstanceCount": "4"}
 SHADOW_MACHINES = 1

@@ -13,6 +13,7 @@ from pipeline.settings import ROOT, Settings
 from pipeline.stack import commands, costs, removal, requests
 from pipeline.stack.deployment import wish
 from pipeline.stack.requests import Request
+from tests.infrastructure.template import present
 
 WISH = wish(ROOT, "sentiment-dev", "dev", "abc", {"LogRetentionDays": "7"})
 PACKAGE_BYTES = 5 * 1024 * 1024
@@ -110,6 +111,17 @@ def test_each_option_that_costs_is_on_the_bill(option: dict[str, str], more: flo
     plain = costs.total(costs.monthly(machines))
     assert plain is not None
     assert costs.total(costs.monthly({**machines, **option})) == pytest.approx(plain + more)
+
+
+@pytest.mark.parametrize(("mode", "of_autoscaling"), [("Serverless", 0), ("RealTime", 2)])
+@pytest.mark.parametrize("silence", ["false", "true"])
+def test_the_bill_counts_the_alarms_that_are_made(
+    mode: str, of_autoscaling: int, silence: str
+) -> None:
+    parameters = {"EndpointMode": mode, "AlarmOnSilence": silence}
+    made = [one for one in present(parameters).values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    (line,) = [one for one in costs.monthly(parameters) if one.what == "alarms"]
+    assert line.how.startswith(f"{len(made) + of_autoscaling}, of 10 ")
 
 
 def test_machines_that_autoscaling_may_add_are_on_a_bill_of_their_own() -> None:
