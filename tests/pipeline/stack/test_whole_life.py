@@ -33,6 +33,8 @@ from tests.pipeline.stack.remains import left, unproved
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
 FUNCTION = f"{NAME}-deploy-model"
 PATIENCE_S = 120
+# often enough; more often takes the cores from what is waited for
+LOOK_S = 0.4
 # few reviews, little of a model: what it learns is not what is looked at
 QUICK = (
     "MaxReviews=200",
@@ -95,7 +97,7 @@ class Life:
                 },
                 rules=rules,
             ),
-            poll_s=0.1,
+            poll_s=LOOK_S,
             deploy_timeout_s=PATIENCE_S,
             log_place=lambda group, stream: f"{group} {stream}",
             file_place=lambda bucket, key: key,
@@ -116,7 +118,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(LOOK_S)
 
 
 def register_again(target: Target, content: bytes | None = None) -> int:
