@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.local.errors import ServiceError
+from pipeline.local.errors import LocalAccountError, ServiceError
 
 if TYPE_CHECKING:
     from moto.core.request import Request
@@ -48,7 +48,10 @@ class Credentials(NamedTuple):
 
 
 def kept_credentials(path: Path) -> Credentials:
-    """The key that is kept in a file, made by whoever first asks for it."""
+    """The key that is kept in a file, made by whoever first asks for it.
+
+    Raises LocalAccountError for a file that is damaged.
+    """
     if not path.exists():
         made = Credentials(f"LOCAL{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30))
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
@@ -58,7 +61,12 @@ def kept_credentials(path: Path) -> Credentials:
         with suppress(FileExistsError):  # another process was first
             path.hardlink_to(draft)
         draft.unlink()
-    return Credentials(**json.loads(path.read_text()))
+    try:
+        return Credentials(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise LocalAccountError(
+            f"{path} holds no key: delete it and another is made, for `{ENVIRONMENT}` to print"
+        ) from error
 
 
 def client_variables(credentials: Credentials, url: str, region: str) -> dict[str, str]:

@@ -223,3 +223,12 @@ def test_a_damaged_account_is_told_in_one_line(
     status, _, err = sentiment(capsys, "--home", str(tmp_path), "account", "serve", "--port", "0")
     assert (status, err.count("\n")) == (1, 1)
     assert "account.json is not a JSON object" in err and "delete it" in err
+
+
+def test_a_damaged_key_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "credentials.json").write_text("")
+    status, _, err = sentiment(capsys, "--home", str(tmp_path), "account", "env")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "credentials.json holds no key: delete it" in err
