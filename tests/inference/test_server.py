@@ -272,6 +272,21 @@ def test_a_multiplication_is_not_shared_between_cores(
         assert connection.getresponse().read() == b"1"
 
 
+def test_the_image_holds_all_that_the_server_needs(
+    start: Start, pristine_artifact: Path, tmp_path: Path
+) -> None:
+    for line in (ROOT / "inference/Dockerfile").read_text().splitlines():
+        if line.startswith("COPY "):
+            *sources, target = line.split()[1:]
+            place = tmp_path / target.removeprefix("/")
+            (place if target.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+            for source in sources:
+                shutil.copy(ROOT / source, place)
+    served = start(pristine_artifact, "serve", "--port", "0", PYTHONPATH=str(tmp_path / "app"))
+    served.until("ready")
+    assert served.stop() == 0
+
+
 def test_a_spoilt_version_is_not_served(
     start: Start, pristine_artifact: Path, tmp_path: Path
 ) -> None:
