@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-_QUALITY = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)")
+# RFC 9110's, and without its first digit: Java's HttpURLConnection says `*; q=.2, */*; q=.2`
+_QUALITY = re.compile(r"(0(\.\d{0,3})?|\.\d{1,3}|1(\.0{0,3})?)")
 
 
 def best(accept: str, offered: Sequence[str]) -> str | None:

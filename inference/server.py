@@ -77,8 +77,9 @@ def serve(settings: ServerSettings) -> int:
     """Until asked to stop: 0; 1 when the version cannot be served or the port cannot be had."""
     try:
         listener = socket.create_server((settings.host, settings.port), backlog=2048)
-    except OSError as error:
-        _say("bind_failed", port=settings.port, reason=error.strerror or str(error))
+    except (OSError, OverflowError) as error:  # the latter for a number that is no port
+        reason = getattr(error, "strerror", None) or str(error)
+        _say("bind_failed", port=settings.port, reason=reason)
         return 1
     # asyncio does this only for sockets that it opened itself; without it, a small answer waits
     # 40 ms for the client's acknowledgement

@@ -307,6 +307,12 @@ def test_a_port_in_use_is_one_line(start: Start, pristine_artifact: Path) -> Non
         assert served.process.wait(60) == 1
 
 
+def test_a_number_that_is_no_port_is_one_line(start: Start, pristine_artifact: Path) -> None:
+    served = start(pristine_artifact, SAGEMAKER_BIND_TO_PORT="70000")
+    assert "0-65535" in served.until("bind_failed")["reason"]
+    assert served.process.wait(60) == 1
+
+
 def test_the_environment_of_sagemaker_is_understood() -> None:
     environ = {"SAGEMAKER_BIND_TO_PORT": "9000", "SAGEMAKER_PROGRAM": "", "MODEL_VERSION": "4"}
     settings = parse(["serve", "--model-dir", "/m", "--port", "1"], environ)

@@ -85,6 +85,7 @@ def test_a_version_that_cannot_be_loaded_is_said_and_never_ready(
         ("*/*;q=0.1, text/plain;q=0, application/jsonlines ; Q=0.5", "application/jsonlines"),
         ("text/plain;q=never, */*", "application/json"),
         (" , ;q=1,", "application/json"),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/json"),
     ],
 )
 def test_the_answer_has_the_accepted_type(accept: str, content_type: str) -> None:
