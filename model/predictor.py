@@ -13,6 +13,7 @@ from model.errors import ModelError
 from model.text import is_word
 
 _BATCH = 64
+_BATCH_PLACES = 64 * 1024  # words and padding together: one long review is not to stretch others
 
 
 class Prediction(NamedTuple):
@@ -60,5 +61,12 @@ class Predictor:
             (index for index, count in enumerate(counts) if count),
             key=lambda index: len(encoded[index]),
         )
-        for start in range(0, len(order), _BATCH):
-            yield order[start : start + _BATCH]
+        batch: list[int] = []
+        for index in order:
+            size = len(batch) + 1
+            if batch and (size > _BATCH or size * len(encoded[index]) > _BATCH_PLACES):
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch

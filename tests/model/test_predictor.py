@@ -60,6 +60,15 @@ def test_many_texts_are_judged_in_batches(predictor: Predictor) -> None:
     assert len(set(predictor.predict(["good film"] * 150))) == 1
 
 
+def test_a_long_text_does_not_stretch_the_short_ones_beside_it(pristine_artifact: Path) -> None:
+    artifact = load_artifact(pristine_artifact)
+    read: list[tuple[int, ...]] = []
+    artifact.model.register_forward_pre_hook(lambda _, given: read.append(tuple(given[0].shape)))
+    predictions = Predictor(artifact).predict(["good film", "bad " * 20_000] * 5)
+    assert read == [(5, 2), (3, 20_000), (2, 20_000)]
+    assert [prediction.token_count for prediction in predictions] == [2, 20_000] * 5
+
+
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_a_probability_is_finite_and_the_same_twice(predictor: Predictor, text: str) -> None:
