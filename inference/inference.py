@@ -19,6 +19,8 @@ from model.predictor import Predictor
 JSON, JSON_LINES, TEXT = "application/json", "application/jsonlines", "text/plain"
 FORM = '{"review": "…"}, {"review": "…", "explain": true} or {"reviews": ["…", …]}'
 MAX_REVIEWS = 1000
+# Four times what the API takes: the time and the memory of a request grow with its longest review.
+MAX_REVIEW_CHARACTERS = 1 << 16
 MOST_WORDS = 20
 WARM_UP = "Not a bad film at all, though it takes its time."
 
@@ -56,6 +58,8 @@ def input_fn(body: bytes | str, content_type: str) -> Question:
         raise ValueError(f"content type must be {JSON}, {JSON_LINES} or {TEXT}")
     if not 1 <= len(question) <= MAX_REVIEWS:
         raise ValueError(f"a request holds 1 to {MAX_REVIEWS} reviews")
+    if any(len(review) > MAX_REVIEW_CHARACTERS for review in question.reviews):
+        raise ValueError(f"a review may have {MAX_REVIEW_CHARACTERS} characters")
     return question
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from inference import inference
-from inference.inference import Question, input_fn, model_fn, output_fn, predict_fn
+from inference.inference import (
+    MAX_REVIEW_CHARACTERS,
+    Question,
+    input_fn,
+    model_fn,
+    output_fn,
+    predict_fn,
+)
 from model.errors import ArtifactError
 from tests.model.factory import ROOT
 
@@ -82,6 +89,23 @@ def test_a_malformed_request_is_a_value_error_without_its_text(
     assert type(caught.value) is ValueError
     assert str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "content_type"),
+    [
+        ('{"review": "%s"}', JSON),
+        ('{"review": "%s", "explain": true}', JSON),
+        ('{"reviews": ["a", "%s"]}', JSON),
+        ('{"review": "a"}\n{"review": "%s"}', LINES),
+        ("%s", TEXT),
+    ],
+)
+def test_a_review_longer_than_is_read_is_refused(form: str, content_type: str) -> None:
+    longest = "é" * MAX_REVIEW_CHARACTERS
+    assert input_fn(form % longest, content_type).reviews[-1] == longest
+    with pytest.raises(ValueError, match=f"may have {MAX_REVIEW_CHARACTERS} characters"):
+        input_fn(form % (longest + "é"), content_type)
 
 
 def test_json_answers_have_label_probability_and_count() -> None:
