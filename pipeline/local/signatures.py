@@ -18,7 +18,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from pipeline.local.errors import LocalAccountError, ServiceError
 
@@ -91,7 +91,7 @@ def check_signature(credentials: Credentials, service: str, request: Request) ->
         key, _, scope = query.get("X-Amz-Credential", "").partition("/")
         names, date = query.get("X-Amz-SignedHeaders", ""), query.get("X-Amz-Date", "")
         signature = query["X-Amz-Signature"]
-        payload = request.headers.get(PAYLOAD_HEADER, "UNSIGNED-PAYLOAD")
+        payload = _presigned_payload(service, request)
         expected = _signed(credentials, service, request, scope, names, date, payload)
     elif "AWSAccessKeyId" in query:
         key, signature = query["AWSAccessKeyId"], query.get("Signature", "")
@@ -114,6 +114,13 @@ def _refusal(what: str, service: str) -> ServiceError:
 def _payload(request: Request) -> str:
     given: str | None = request.headers.get(PAYLOAD_HEADER)
     return given or hashlib.sha256(request.get_data()).hexdigest()
+
+
+def _presigned_payload(service: str, request: Request) -> str:
+    """S3 signs a URL before there is a body; the other services sign the body, too."""
+    if service == "s3":
+        return str(request.headers.get(PAYLOAD_HEADER, "UNSIGNED-PAYLOAD"))
+    return _payload(request)
 
 
 def _target(request: Request) -> tuple[str, str]:
@@ -139,11 +146,11 @@ def _signed(
             request.method,
             path if service == "s3" else quote(path, safe="/~"),
             "&".join(
-                sorted(
-                    f"{_encoded(name)}={_encoded(value)}"
-                    for name, value in pairs
-                    if name != "X-Amz-Signature"
+                f"{name}={value}"
+                for name, value in sorted(  # by name first: `a=2` goes before `a-b=1`
+                    (_encoded(name), _encoded(value)) for name, value in pairs
                 )
+                if name != "X-Amz-Signature"
             ),
             *(f"{name}:{_header(request.headers, name)}" for name in names.split(";")),
             "",
@@ -159,7 +166,7 @@ def _signed(
 
 
 def _encoded(text: str) -> str:
-    return quote(unquote(text), safe="-_.~")
+    return quote(unquote_to_bytes(text), safe="-_.~")  # which need not be UTF-8
 
 
 def _header(headers: Headers, name: str) -> str:

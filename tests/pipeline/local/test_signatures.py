@@ -14,7 +14,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from pipeline.local.clients import aws_clients
@@ -104,6 +107,20 @@ def test_a_presigned_url_opens_what_it_was_made_for_alone(box: Any, url: str, ve
     assert status(made.replace("a%20b%2B%C3%BC", "other")) == 403
     assert status(made.replace("xpires=", "xpires=9")) == 403
     assert status(made.replace("text%2Fplain", "text%2Fhtml")) == 403
+
+
+def test_a_presigned_call_of_another_service_than_s3_is_answered(box: Any, url: str) -> None:
+    sts = client(url, "sts", *box.account.credentials)
+    assert status(sts.generate_presigned_url("get_caller_identity", HttpMethod="GET")) == 200
+
+
+@pytest.mark.parametrize("query", ["prefix=a&prefix-b=1", "prefix=a&prefix=B", "prefix=%FF"])
+def test_a_query_is_signed_by_its_names_and_bytes(box: Any, url: str, query: str) -> None:
+    box.put("k", b"x")
+    request = AWSRequest("GET", f"{url}/b?{query}")
+    S3SigV4Auth(Credentials(*box.account.credentials), "s3", "us-east-1").add_auth(request)
+    sent = request.prepare()
+    assert status(sent.url, **dict(sent.headers)) == 200
 
 
 def test_the_clients_of_a_job_have_the_key_and_nothing_else_is_answered(box: Any) -> None:
