@@ -44,8 +44,9 @@ KEY_ATTRIBUTES = {
     "Lambda": ("FunctionArn", "Arguments", "OutputParameters"),
 }
 DURATION = re.compile(
-    r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
+    r"(?:P|(?=T))(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
+    re.IGNORECASE,  # as the SDK's own examples are: p30d, T12H
 )
 EXPLANATION_CHARS = 256
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.local.cache import duration_s
 from pipeline.local.definition import check, dependencies, parameter_values, parse
 from pipeline.local.errors import ServiceError
 
@@ -120,6 +121,23 @@ def test_what_would_fail_in_the_run_is_refused_before_it(text: str, message: str
     with pytest.raises(ServiceError, match=message) as caught:
         check(text)
     assert caught.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("P30D", 2592000), ("p30d", 2592000), ("P4DT12H", 388800), ("T12H", 43200), ("PT1M1S", 61)],
+)
+def test_an_expiry_is_a_duration_in_each_form_of_the_sdks_examples(
+    text: str, seconds: float
+) -> None:
+    check(job(CacheConfig={"Enabled": True, "ExpireAfter": text}))
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "P", "T", "PT", "30d", "P1", "1DT1H"])
+def test_what_only_resembles_a_duration_is_none(text: str) -> None:
+    with pytest.raises(ServiceError, match="not an ISO 8601 duration"):
+        duration_s(text)
 
 
 JUNK = st.sampled_from([None, 3, 0.5, "x", "", True, [], {}, [None], {"Get": 3}, {"Get": "x"}])
