@@ -260,10 +260,10 @@ class Supervisor:
         deliver_in_background(self.account)
 
     def _clean(self) -> None:
-        """Delete the unpacked models of servers that are gone."""
-        keep = self.server.config if self.server else ""
+        """Delete the unpacked models of servers that are gone, of the same configuration too."""
+        keep = self.server.record.parent if self.server else None
         for path in _folder(self.account, self.name).iterdir():
-            if path.is_dir() and not path.name.startswith(f"{keep}-"):
+            if path.is_dir() and path != keep:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _is_idle(self) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,17 @@ def model_container(account: Account, model_name: str) -> Document:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack model.tar.gz. Only plain files and folders inside the target are accepted."""
+    """Unpack model.tar.gz. Only plain files and folders inside the target are accepted.
+
+    Raises LocalAccountError for any other archive, and one that is damaged or cut short.
+    """
+    try:
+        _unpack(archive, target)
+    except (EOFError, zlib.error, tarfile.TarError) as error:
+        raise LocalAccountError(f"{archive.name} is not a whole tar.gz: {error}") from error
+
+
+def _unpack(archive: Path, target: Path) -> None:
     total = 0
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:

@@ -103,6 +103,20 @@ def test_a_server_that_dies_is_started_again(box: Any) -> None:
     assert box.invoke("e", b"x") == b"one:x:blue"
 
 
+def test_a_server_that_is_started_again_leaves_one_copy_of_its_model(box: Any) -> None:
+    create(box, "one")
+    folder = box.home / "endpoints" / "e"
+    (before,) = (path.name for path in folder.iterdir() if path.is_dir())
+    box.kill_all()
+    assert box.invoke("e", b"x") == b"one:x:blue"
+
+    def copies() -> list[str]:
+        return [path.name for path in folder.iterdir() if path.is_dir()]
+
+    box.wait_until(lambda: len(copies()) == 1)
+    assert copies() != [before]
+
+
 def test_a_server_that_hangs_keeps_nobody_longer_than_he_waits_and_is_replaced(
     box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +304,18 @@ def test_a_hostile_model_archive_is_refused(tmp_path: Path, name: str, fields: A
         unpack(archive(tmp_path, name, **fields), target)
     assert list(target.iterdir()) == []
     assert {p.name for p in tmp_path.iterdir()} == {"in", "model.tar.gz"}
+
+
+@pytest.mark.parametrize("left", [0.2, 0.5, 0.9])
+def test_a_model_archive_that_was_cut_short_is_refused(tmp_path: Path, left: float) -> None:
+    path = tmp_path / "model.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        member = tarfile.TarInfo("weights")
+        member.size = 1 << 16
+        tar.addfile(member, io.BytesIO(os.urandom(member.size)))
+    os.truncate(path, int(path.stat().st_size * left))
+    with pytest.raises(LocalAccountError, match=r"model\.tar\.gz is not a whole tar\.gz"):
+        unpack(path, tmp_path / "target")
 
 
 def test_an_endpoint_name_that_is_not_one_is_refused(box: Any) -> None:
