@@ -87,7 +87,8 @@ class Account:
         self.region = REGION
         self.id = ACCOUNT_ID
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            # the owner's alone: logs, data and environments lie there
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.store = Store(self.home / "account.db")
         except OSError as error:
             raise LocalAccountError(f"cannot use {home} as home: {error.strerror}") from error

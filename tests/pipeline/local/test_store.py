@@ -34,6 +34,11 @@ def test_documents_are_listed_in_order_of_creation_and_by_parent(store: Store) -
     assert [item["name"] for item in store.every("kind", parent="x")] == ["b", "c"]
 
 
+def test_a_new_home_is_its_owners_alone(tmp_path: Path) -> None:
+    account = open_account(tmp_path / "home")
+    assert account.home.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(ValueError, match="stop"), store.transaction():
         store.put("kind", "a", {})
