@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.local.account import Account, answers
 from pipeline.local.errors import ServiceError
+from pipeline.local.objects import CHUNK_BYTES
 from pipeline.local.services.s3 import copy_source, store_object, stream
 from pipeline.local.services.s3_headers import byte_range
 from pipeline.local.store import Document
@@ -114,7 +115,10 @@ def upload_part_copy(account: Account, request: Document) -> Document:
         size = entry.size_bytes
         first, last = byte_range(request.get("CopySourceRange", ""), size) or (0, size - 1)
         file.seek(first)
-        target.write(file.read(last - first + 1))
+        left = last - first + 1  # one read gives 2 GiB at the most
+        while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+            target.write(chunk)
+            left -= len(chunk)
     return {"CopyPartResult": {"ETag": _part_etag(path), "LastModified": path.stat().st_mtime}}
 
 

@@ -18,6 +18,7 @@ from pipeline.local import objects
 from pipeline.local.errors import ServiceError
 from pipeline.local.housekeeping import usage
 from pipeline.local.objects import ObjectStore
+from pipeline.local.services import uploads
 
 md5 = partial(hashlib_md5, usedforsecurity=False)
 
@@ -50,6 +51,22 @@ def test_a_large_file_goes_up_and_down_in_parts(s3: Any, tmp_path: Path) -> None
     s3.upload_file(str(source), "b", "large")
     s3.download_file("b", "large", str(target))
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_part_is_copied_whole_and_in_pieces(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "CHUNK_BYTES", 3)
+    s3.put_object(Bucket="b", Key="from", Body=b"0123456789")
+    part = {"Bucket": "b", "Key": "to", "PartNumber": 1, "CopySource": "b/from"}
+    for wanted, asked in ((b"12345678", {"CopySourceRange": "bytes=1-8"}), (b"0123456789", {})):
+        upload = s3.create_multipart_upload(Bucket="b", Key="to")["UploadId"]
+        copied = s3.upload_part_copy(**part, UploadId=upload, **asked)["CopyPartResult"]
+        s3.complete_multipart_upload(
+            Bucket="b",
+            Key="to",
+            UploadId=upload,
+            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": copied["ETag"]}]},
+        )
+        assert s3.get_object(Bucket="b", Key="to")["Body"].read() == wanted
 
 
 def test_keys_are_listed_in_pages_and_by_folder(s3: Any) -> None:
