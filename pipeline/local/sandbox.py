@@ -265,7 +265,10 @@ def is_available(*, strict: bool = False) -> bool:
 def main(ml: str, temporary: str, hosts: str, command: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it can be passed on
     here = os.getcwd()  # noqa: PTH109
-    _enter(strict=bool(temporary))
+    try:
+        _enter(strict=bool(temporary))
+    except OSError as error:
+        sys.exit(f"this machine lets this user make no namespaces ({error.strerror})")
     if hosts:
         _mount(hosts, "/etc/hosts", "", MS_BIND)
     if not temporary:

@@ -203,3 +203,18 @@ def test_a_function_writes_to_its_temporary_folder_and_to_the_account_only(
         '{"writable": ["/tmp", "."], "arn": "arn:aws:lambda:us-east-1:000000000000:function:look"}'
     )
     assert box.get("from-a-function") == b"x"
+
+
+def test_a_machine_without_namespaces_is_told_in_one_line() -> None:
+    refusing = """
+from pipeline.local import sandbox
+def refused(strict):
+    raise OSError(28, "unshare: No space left on device")
+sandbox._enter = refused
+sandbox.main("", "/tmp/any", "", ["true"])
+"""
+    command = [sys.executable, "-c", refusing]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "no namespaces (unshare: No space left on device)" in line
