@@ -11,6 +11,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 # Started by this process and not yet seen to end: kept so that a long-lived one leaves no zombies.
 _CHILDREN: list[subprocess.Popen[bytes]] = []
+_REAPING = threading.Lock()
 # A look at a lock (`is_alive`) holds it, shared, for microseconds: an owner-to-be tries again.
 ACQUIRE_WITHIN_S = 0.05
 ACQUIRE_PAUSE_S = 0.01
@@ -105,7 +107,6 @@ def start(module: str, arguments: list[str], *, descriptor: int, log: Path) -> N
     holds it.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
     with log.open("ab") as output:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", module, *arguments],
@@ -117,7 +118,8 @@ def start(module: str, arguments: list[str], *, descriptor: int, log: Path) -> N
             env={**own_environment(), LOCK_VARIABLE: str(descriptor)},
             cwd="/",
         )
-    _CHILDREN.append(child)
+    with _REAPING:  # threads start children at once, and none may be forgotten
+        _CHILDREN[:] = [*(one for one in _CHILDREN if one.poll() is None), child]
 
 
 def release_inherited_lock() -> None:
