@@ -166,14 +166,11 @@ def test_from_whatever_status_an_endpoint_comes_to_serve_what_is_wanted(status: 
     assert world.endpoint.status == "InService"
 
 
-def test_an_attempt_that_died_before_its_update_is_not_taken_for_one_that_failed() -> None:
-    world = World()
+def be_killed_at(operation: str, world: World, wake: Callable[[], Outcome]) -> None:
+    """One version is served, and the function dies over the next when it asks for an operation."""
 
-    def wake() -> Outcome:
-        return converge(world.surroundings, SETTINGS)
-
-    def die(operation: str) -> None:
-        if operation == "UpdateEndpoint":
+    def die(asked: str) -> None:
+        if asked == operation:
             raise Killed
 
     world.register("Approved")
@@ -183,6 +180,15 @@ def test_an_attempt_that_died_before_its_update_is_not_taken_for_one_that_failed
     with pytest.raises(Killed):
         wake()
     world.interfere = lambda _: None
+
+
+def test_an_attempt_that_died_before_its_update_is_not_taken_for_one_that_failed() -> None:
+    world = World()
+
+    def wake() -> Outcome:
+        return converge(world.surroundings, SETTINGS)
+
+    be_killed_at("UpdateEndpoint", world, wake)
     world.bad.add(world.register("Approved"))
     assert run_to_the_end(world, wake)["status"] == "failed"
     world.review(3, "Rejected")
@@ -199,17 +205,7 @@ def test_an_attempt_that_died_is_not_taken_for_one_because_the_endpoint_was_chan
     def wake() -> Outcome:
         return converge(world.surroundings, SETTINGS)
 
-    def die(asked: str) -> None:
-        if asked == operation:
-            raise Killed
-
-    world.register("Approved")
-    run_to_the_end(world, wake)
-    world.register("Approved")
-    world.interfere = die
-    with pytest.raises(Killed):
-        wake()
-    world.interfere = lambda _: None
+    be_killed_at(operation, world, wake)
     world.maintain()
     world.settle()
     assert run_to_the_end(world, wake)["status"] == "in_service"
