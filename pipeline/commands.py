@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError
+from pipeline.opening import opened
 from pipeline.output import number, print_json
 from pipeline.settings import ROOT, Settings
 
@@ -26,7 +27,7 @@ def run(options: Namespace, settings: Settings) -> int:
     from pipeline.run import run as run_pipeline
 
     request = Request(options.data, options.parameter, options.approve)
-    result = run_pipeline(_target(settings), request, ROOT, sys.stderr)
+    result = run_pipeline(opened(settings), request, ROOT, sys.stderr)
     version = result.version
     if options.json:
         print_json(result.as_json())
@@ -49,7 +50,7 @@ def registry_list(options: Namespace, settings: Settings) -> int:
     from pipeline.display import terminal_width, text_table
     from pipeline.registry import Registry
 
-    versions = Registry(_target(settings)).versions()
+    versions = Registry(opened(settings)).versions()
     if options.json:
         print_json([version.as_json() for version in versions])
     elif versions:
@@ -74,7 +75,7 @@ def registry_show(options: Namespace, settings: Settings) -> int:
     """Show all that is known of a version."""
     from pipeline.registry import Registry
 
-    version = Registry(_target(settings)).find(options.version)
+    version = Registry(opened(settings)).find(options.version)
     facts = version.as_json()
     if options.json:
         print_json(facts)
@@ -104,7 +105,7 @@ def reject(options: Namespace, settings: Settings) -> int:
 def _decide(options: Namespace, settings: Settings, wanted: str) -> int:
     from pipeline.registry import Registry
 
-    decision = Registry(_target(settings)).decide(options.version, wanted, options.reason or "")
+    decision = Registry(opened(settings)).decide(options.version, wanted, options.reason or "")
     version = decision.version
     if options.json:
         print_json({**version.as_json(), "changed": decision.changed})
@@ -122,7 +123,7 @@ def predict(options: Namespace, settings: Settings) -> int:
     from pipeline.endpoint import Endpoint
 
     reviews = _lines_of_stdin() if options.text == "-" else iter([options.text])
-    for prediction in Endpoint(_target(settings)).predict(reviews):
+    for prediction in Endpoint(opened(settings)).predict(reviews):
         if options.json:
             verdict = {} if prediction.token_count else {"label": None, "probability": None}
             print(json.dumps(asdict(prediction) | verdict), flush=True)
@@ -148,7 +149,7 @@ def evaluate(options: Namespace, settings: Settings) -> int:
 
     path = Path(options.file)
     check_table(path)
-    target = _target(settings)
+    target = opened(settings)
     version = _version_or_served(target, options.version)
     print(f"evaluating version {version.number} on {path}", file=sys.stderr, flush=True)
     evaluation = evaluate_file(target, version, path, ROOT)
@@ -189,7 +190,7 @@ def endpoint(options: Namespace, settings: Settings) -> int:
     """Show what is served."""
     from pipeline.endpoint import Endpoint
 
-    served = Endpoint(_target(settings)).served()
+    served = Endpoint(opened(settings)).served()
     if served is None:
         if options.json:
             print_json(None)
@@ -214,7 +215,7 @@ def serve(options: Namespace, settings: Settings) -> int:
 
     listener = serving.bind(options.host, options.port)
     with listener:
-        target = _target(settings)
+        target = opened(settings)
         served = Endpoint(target).served()
         what = f"version {served.version}" if served else "no version yet: approve one"
         print(
@@ -225,9 +226,3 @@ def serve(options: Namespace, settings: Settings) -> int:
         )
         serving.serve(target, ROOT, listener)
     return 0
-
-
-def _target(settings: Settings) -> Target:
-    from pipeline.target import open_target
-
-    return open_target(settings)

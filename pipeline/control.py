@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.opening import opened
 from pipeline.settings import Settings
 
 
@@ -46,9 +47,8 @@ def retry(options: Namespace, settings: Settings) -> int:
 def _act(options: Namespace, settings: Settings, verb: str) -> int:
     from pipeline.display import Follower
     from pipeline.executions import Executions
-    from pipeline.target import open_target
 
-    target = open_target(settings)
+    target = opened(settings)
     known = Executions(target)
     execution = known.find(options.execution)
     (known.stop if verb == "stop" else known.retry)(execution.arn)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RegistryError
+from pipeline.opening import opened
 from pipeline.output import print_json
 from pipeline.settings import Settings
 
@@ -52,7 +53,7 @@ def compare(options: Namespace, settings: Settings) -> int:
     from pipeline.display import text_table
     from pipeline.registry import Registry
 
-    target = _target(settings)
+    target = opened(settings)
     registry = Registry(target)
     found = compare_versions(target, registry.find(options.before), registry.find(options.after))
     if options.json:
@@ -87,7 +88,7 @@ def history(options: Namespace, settings: Settings) -> int:
     from pipeline.display import text_table
     from pipeline.history import history as known
 
-    events = known(_target(settings))
+    events = known(opened(settings))
     if options.json:
         print_json([asdict(event) for event in events])
     elif events:
@@ -103,7 +104,7 @@ def rollback(options: Namespace, settings: Settings) -> int:
     from pipeline.endpoint import Endpoint
     from pipeline.registry import REJECTED, Registry
 
-    target = _target(settings)
+    target = opened(settings)
     served = Endpoint(target).served()
     if served is None or served.version is None:
         raise RegistryError("nothing is served: there is nothing to roll back from")
@@ -130,7 +131,7 @@ def report(options: Namespace, settings: Settings) -> int:
     from pipeline.comparison import split
     from pipeline.registry import Registry
 
-    target = _target(settings)
+    target = opened(settings)
     version = Registry(target).find(options.version)
     bucket, key = split(version.evaluation_url, version.number)
     key = f"{key.rpartition('/')[0]}/{REPORT}"
@@ -151,7 +152,7 @@ def pin(options: Namespace, settings: Settings) -> int:
     """Pin a version."""
     from pipeline.registry import Registry
 
-    version = Registry(_target(settings)).pin(options.version)
+    version = Registry(opened(settings)).pin(options.version)
     if options.json:
         print_json(version.as_json())
     else:
@@ -163,7 +164,7 @@ def unpin(options: Namespace, settings: Settings) -> int:
     """Take every pin away."""
     from pipeline.registry import Registry
 
-    registry = Registry(_target(settings))
+    registry = Registry(opened(settings))
     pinned = registry.unpin()
     wanted = registry.wanted()
     if options.json:
@@ -207,9 +208,3 @@ def _agrees() -> bool:
         raise RegistryError("rolling back needs --yes where nobody can be asked")
     print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
     return input().strip().lower() in ("y", "yes")
-
-
-def _target(settings: Settings) -> Target:
-    from pipeline.target import open_target
-
-    return open_target(settings)

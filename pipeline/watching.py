@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ExecutionError
+from pipeline.opening import opened
 from pipeline.output import print_json
 from pipeline.settings import ROOT, Settings
 
@@ -47,7 +48,7 @@ def definition(options: Namespace, settings: Settings) -> int:
     """Print the compiled definition."""
     from pipeline.compilation import compile_definition
 
-    target = _target(settings)
+    target = opened(settings)
     target.prepare()
     compiled = compile_definition(target.session, target.account, ROOT)
     print_json(compiled.document)
@@ -59,7 +60,7 @@ def executions(options: Namespace, settings: Settings) -> int:
     from pipeline.display import terminal_width, text_table
     from pipeline.executions import Executions
 
-    found = Executions(_target(settings)).all()
+    found = Executions(opened(settings)).all()
     rows = [
         {
             "execution": one.id,
@@ -82,7 +83,7 @@ def status(options: Namespace, settings: Settings) -> int:
     """Show an execution and its steps."""
     from pipeline.executions import Executions
 
-    target = _target(settings)
+    target = opened(settings)
     known = Executions(target)
     execution = known.find(options.execution)
     steps = known.steps(execution.arn)
@@ -143,7 +144,7 @@ def logs(options: Namespace, settings: Settings) -> int:
     """Print what a step printed."""
     from pipeline.executions import Executions
 
-    known = Executions(_target(settings))
+    known = Executions(opened(settings))
     execution = known.find(options.execution)
     steps = {step.name: step for step in known.steps(execution.arn)}
     if options.step not in steps:
@@ -163,9 +164,3 @@ def logs(options: Namespace, settings: Settings) -> int:
     for line in lines:
         print(line)
     return 0
-
-
-def _target(settings: Settings) -> Target:
-    from pipeline.target import open_target
-
-    return open_target(settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StackError
+from pipeline.opening import opened
+from pipeline.output import print_json
 from pipeline.settings import LOCAL_ACCOUNT_ID, ROOT, Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def plan(options: Namespace, settings: Settings) -> int:
     parameters = {**(state.parameters if state else {}), **given}
     if options.json:
         rows = [asdict(change) for change in changes or []]
-        _print_json({"changes": rows, "costs": _costs(parameters)})
+        print_json({"changes": rows, "costs": _costs(parameters)})
         return 0
     if changes is None:
         print("nothing would change")
@@ -49,11 +50,11 @@ def deploy(options: Namespace, settings: Settings) -> int:
     """Make the stack, or bring it up to date."""
     given = _given(options)
     if options.dry_run:
-        _print_json(_dry_run(options, settings, given))
+        print_json(_dry_run(options, settings, given))
         return 0
     state = _deployment(options, settings, given).deploy()
     if options.json:
-        _print_json(dict(state.outputs))
+        print_json(dict(state.outputs))
         return 0
     print(f"website   {state.outputs['Url']}")
     print(f"stage     {_stage(options, settings)}")
@@ -79,7 +80,7 @@ def status(options: Namespace, settings: Settings) -> int:
     stopped = is_stopped(target, target.account.deploy_function)
     if options.json:
         shown = {"stack": state.status, "alarms": alarms, "dead_letters": letters}
-        _print_json({**shown, "deploy_function_stopped": stopped})
+        print_json({**shown, "deploy_function_stopped": stopped})
         return 0
     print(f"{'stack':<28} {state.status} {state.reason}".rstrip())
     for name, value in sorted(alarms.items()):
@@ -95,7 +96,7 @@ def outputs(options: Namespace, settings: Settings) -> int:
     _, stack = _stack(options, settings)
     found = _existing(stack).outputs
     if options.json:
-        _print_json(dict(found))
+        print_json(dict(found))
         return 0
     for name, value in sorted(found.items()):
         print(f"{name:<18} {value}")
@@ -106,7 +107,7 @@ def costs(options: Namespace, settings: Settings) -> int:
     """Print what these parameters cost."""
     given = _given(options)
     if options.json:
-        _print_json(_costs(given))
+        print_json(_costs(given))
     else:
         _print_costs(given)
     return 0
@@ -126,7 +127,7 @@ def destroy(options: Namespace, settings: Settings) -> int:
         )
         return 0
     if options.dry_run or options.json:
-        _print_json([_item(item) for item in removal.items])
+        print_json([_item(item) for item in removal.items])
     else:
         for item in removal.items:
             print(f"{item.kind:<28} {item.name}")
@@ -151,7 +152,7 @@ def policies(options: Namespace, settings: Settings) -> int:
         "engineer": known.engineer(account),
         "reviewer": known.reviewer(account),
     }
-    _print_json(made[options.role] if options.role else made)
+    print_json(made[options.role] if options.role else made)
     return 0
 
 
@@ -211,9 +212,7 @@ def _stack(options: Namespace, settings: Settings) -> tuple[Target, Stack]:
 
 def _target(options: Namespace, settings: Settings) -> Target:
     """The AWS account, whatever --target says: there is no stack elsewhere."""
-    from pipeline.target import open_target
-
-    return open_target(replace(settings, target="aws", stage=_stage(options, settings)))
+    return opened(replace(settings, target="aws", stage=_stage(options, settings)))
 
 
 def _stage(options: Namespace, settings: Settings) -> str:
@@ -309,7 +308,3 @@ def _amount(usd: float | None) -> str:
 
 def _rounded(usd: float | None) -> float | None:
     return None if usd is None else round(usd, 2)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from pipeline import cli, commands, watching
+from pipeline import cli
+from pipeline import target as targets
 from pipeline.evaluation import Evaluation
 from pipeline.executions import Executions
 from pipeline.local.store import Store
@@ -31,8 +32,7 @@ MODULES_THAT_HELP_MUST_NOT_IMPORT = ("boto3", "botocore", "sagemaker", "rich", "
 @pytest.fixture
 def here(target: Target, monkeypatch: pytest.MonkeyPatch) -> Target:
     """The commands talk to the test's account."""
-    for module in (commands, watching):
-        monkeypatch.setattr(module, "_target", lambda settings: target)
+    monkeypatch.setattr(targets, "open_target", lambda settings: target)
     return target
 
 
@@ -210,7 +210,7 @@ def test_an_interrupted_command_says_what_goes_on(
     def interrupt(*_: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "_target", interrupt)
+    monkeypatch.setattr(targets, "open_target", interrupt)
     status, _, err = sentiment(capsys, "status")
     assert status == 130
     assert err.count("\n") == 1

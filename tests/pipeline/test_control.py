@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import account_commands, cli, commands, watching
+from pipeline import account_commands, cli
 from pipeline import target as targets
 from pipeline.executions import Executions
 from pipeline.local import Image, http_api, session
@@ -23,8 +23,6 @@ from tests.pipeline.test_executions import definition, fail, processing, run
 @pytest.fixture
 def here(target: Target, monkeypatch: pytest.MonkeyPatch) -> Target:
     """The commands talk to the test's account."""
-    for module in (commands, watching):
-        monkeypatch.setattr(module, "_target", lambda settings: target)
     monkeypatch.setattr(targets, "open_target", lambda settings: target)
     account = open_account(target.settings.home)
     monkeypatch.setattr(account_commands, "_account", lambda settings: account)

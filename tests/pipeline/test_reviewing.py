@@ -12,7 +12,8 @@ from deploy_model import notes as other_half
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import commands, notes, reviewing
+from pipeline import notes
+from pipeline import target as targets
 from pipeline.cli import main
 from pipeline.comparison import p_value
 from pipeline.registry import APPROVED, REJECTED, Registry
@@ -26,8 +27,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def here(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commands, reviewing):
-        monkeypatch.setattr(module, "_target", lambda settings: target)
+    monkeypatch.setattr(targets, "open_target", lambda settings: target)
 
 
 def measured(accuracy: float, deviation: Any = 0.002) -> bytes:
