@@ -3,7 +3,8 @@
 Two branches judge a review, an LSTM by the order of its words and a linear one by its n-grams;
 what is returned is their weighted mean over a temperature, which makes it a calibrated logit.
 
-B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state.
+B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state, A places
+of attention.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from model.errors import DataError
 from model.ngrams import NgramBranch
 from model.vocabulary import INFREQUENT_WORD, NO_WORD
+
+_ATTENTION = 4  # by trial: 8 are no better
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class LSTMConfig:
     embedding_dim: int = 128
     hidden_dim: int = 128
     max_review_length: int = 1000  # words of a long review that the LSTMs read
-    dropout: float = 0.5
+    dropout: float = 0.5  # of what is pooled; half of that of the words' vectors
     word_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -57,7 +60,10 @@ class LSTMConfig:
 
 
 class SentimentLSTM(nn.Module):
-    """One LSTM reads forwards, one backwards; each unit's strongest and mean response is judged.
+    """One LSTM reads forwards, one backwards; what they hold over all of the review is judged.
+
+    That is pooled three ways: each unit's strongest response, its mean, and means in which words
+    count as much as they are attended to (Bahdanau et al., arXiv 1409.0473).
 
     A review's logit does not depend on what else is in its batch: both directions start at the
     review's own first word, so padding always comes last, and pooling leaves it out.
@@ -73,7 +79,8 @@ class SentimentLSTM(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary_size, embedding_dim, padding_idx=NO_WORD)
         self.forwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
         self.backwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
-        self.output = nn.Linear(4 * hidden_dim, 1)
+        self.attention = nn.Linear(2 * hidden_dim, _ATTENTION)
+        self.output = nn.Linear((2 + _ATTENTION) * 2 * hidden_dim, 1)
         self.ngrams = NgramBranch(config.ngram_count, config.vocabulary_size)
         self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1
         self.register_buffer("temperature", torch.ones(1))
@@ -88,7 +95,7 @@ class SentimentLSTM(nn.Module):
         for name, weight in self.named_parameters():
             if name.endswith("weight_hh_l0"):
                 nn.init.orthogonal_(weight)
-            elif name.endswith(("bias_ih_l0", "bias_hh_l0")):
+            elif name.startswith("attention.") or name.endswith(("bias_ih_l0", "bias_hh_l0")):
                 nn.init.zeros_(weight)
             if name.endswith("bias_ih_l0"):
                 # gates lie in the order input, forget, cell, output: remember by default
@@ -137,15 +144,23 @@ class SentimentLSTM(nn.Module):
         if random is not None:
             unread = draw(tokens, random) < config.word_dropout  # (B, T)
             tokens = tokens.masked_fill(unread & ~padding, INFREQUENT_WORD)
-        words = drop(self.embedding(tokens), config.dropout, random)  # (B, T, E)
+        words = drop(self.embedding(tokens), config.dropout / 2, random)  # (B, T, E)
         if presence is not None:
             words = words * presence[..., None]  # (B, T, E)
-        states = torch.cat(self.states(words, lengths), dim=2).float()  # (B, T, 2H)
-        strongest = states.masked_fill(padding[..., None], -torch.inf).amax(dim=1)  # (B, 2H)
-        total = states.masked_fill(padding[..., None], 0.0).sum(dim=1)  # (B, 2H)
-        pooled = torch.cat([strongest, total / lengths[:, None]], dim=1)  # (B, 4H)
-        logits: Tensor = self.output(drop(pooled, config.dropout, random))  # (B, 1)
+        there, back = self.states(words, lengths)
+        states = torch.cat([there, reverse(back, lengths)], dim=2).float()  # (B, T, 2H)
+        pooled = drop(self.pool(states, padding[..., None]), config.dropout, random)
+        logits: Tensor = self.output(pooled)  # (B, 1)
         return logits.squeeze(1)
+
+    def pool(self, states: Tensor, padding: Tensor) -> Tensor:
+        """All of the states (B, T, 2H) in one row (B, (2 + A) 2H); `padding` is (B, T, 1)."""
+        strongest = states.masked_fill(padding, -torch.inf).amax(dim=1)  # (B, 2H)
+        weights = self.attention(states).masked_fill(padding, -torch.inf).softmax(dim=1)
+        evenly = (~padding).float() / (~padding).sum(dim=1, keepdim=True)  # (B, T, 1)
+        weights = torch.cat([evenly, weights], dim=2)  # (B, T, 1 + A)
+        means = weights.transpose(1, 2) @ states  # (B, 1 + A, 2H)
+        return torch.cat([strongest, means.flatten(1)], dim=1)
 
     def states(self, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What each LSTM holds after each of the words (B, T, E): (B, T, H), in its own order."""
@@ -170,7 +185,9 @@ def reverse(values: Tensor, lengths: Tensor) -> Tensor:
     """`values` (B, T) or (B, T, E) of each review in reverse order; padding stays at the end."""
     time = torch.arange(values.shape[1], device=values.device)  # (T)
     order = torch.where(time >= lengths[:, None], time, lengths[:, None] - 1 - time)  # (B, T)
-    return values.take_along_dim(order if values.dim() == 2 else order[..., None], dim=1)
+    # of one long row, since torch picks whole rows faster than one number after the other
+    rows = order + values.shape[1] * torch.arange(len(values), device=values.device)[:, None]
+    return values.flatten(0, 1).index_select(0, rows.flatten()).view_as(values)
 
 
 def draw(like: Tensor, random: torch.Generator) -> Tensor:

@@ -15,6 +15,9 @@ from model.lstm import SentimentLSTM
 from model.shards import Reviews
 
 _MOST_READ = 400
+# vectors that have learned from many reviews already would learn films by heart from the few with
+# labels; by trial, the slower they are the better, down to this
+_KNOWN_FACTOR = 0.1
 
 
 def words_read(model: SentimentLSTM) -> int:
@@ -35,6 +38,7 @@ class Objective(Protocol):
     name: str
     warm_up: float  # share of the steps in which the learning rate rises
     sparse: bool  # whether a word that a batch has not is left alone by that batch's step
+    vectors_factor: float  # of the learning rate, for the words' vectors
     model: SentimentLSTM
     reviews: Reviews
     epoch: Indices  # of `reviews`: what is met in one, in any order
@@ -62,8 +66,16 @@ class Verdicts:
     sparse = False
     warm_up = 0.3
 
-    def __init__(self, model: SentimentLSTM, examples: Examples, name: str = "training") -> None:
+    def __init__(
+        self,
+        model: SentimentLSTM,
+        examples: Examples,
+        name: str = "training",
+        *,
+        pretrained: bool = False,
+    ) -> None:
         self.name, self.model = name, model
+        self.vectors_factor = _KNOWN_FACTOR if pretrained else 1.0
         self.reviews, self.epoch = examples.reviews, examples.training
         self.weights: Mapping[str, nn.Parameter] = {
             name: weight

@@ -42,6 +42,9 @@ class NextWords(nn.Module):
     name = "pre-training"
     warm_up = 0.05  # short: at first there is nothing that a high rate could spoil
     sparse = True
+    # between the steps that have its word a vector does not move, which this makes up for; by
+    # trial, of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
+    vectors_factor = 4.0
 
     asked: Tensor
     expected: Tensor
@@ -73,7 +76,7 @@ class NextWords(nn.Module):
     @property
     def weights(self) -> Mapping[str, nn.Parameter]:
         """All but the verdict's."""
-        left_out = ("model.ngrams.", "model.output.")
+        left_out = ("model.ngrams.", "model.attention.", "model.output.")
         named = self.named_parameters()
         return {name: weight for name, weight in named if not name.startswith(left_out)}
 

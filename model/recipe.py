@@ -2,12 +2,11 @@
 
 1. The n-gram branch is fitted to the labelled reviews but for the slice held out.
 2. The LSTMs learn to foretell words, from labelled and unlabelled reviews (`pretraining`).
-3. A copy of the LSTM reads the labels once. Together with the n-grams it guesses how likely each
-   unlabelled review is positive. A second copy learns from labels and guesses alike, and guesses
-   better (distillation, Hinton et al., arXiv 1503.02531).
-4. The LSTM, as pre-trained, learns from labels and the last guesses.
+3. If asked for, a copy of the LSTM learns from the labels. Together with the n-grams it guesses how
+   likely each unlabelled review is positive (distillation, Hinton et al., arXiv 1503.02531).
+4. The LSTM, as pre-trained, learns from the labels, and from the guesses where there are any.
 5. How much each branch counts, and the temperature of their mean, are fitted on the slice, as they
-   are before each guessing. Then the n-grams are fitted once more, now to the slice as well; what
+   are before the guessing. Then the n-grams are fitted once more, now to the slice as well; what
    the history says of the slice is from before that.
 
 Reviews that people rewrote until the label flipped, where there are any, count for more than
@@ -41,7 +40,6 @@ from model.workers import Workers
 
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
-_ROUNDS = 2  # of guessing
 _REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
 
 
@@ -96,7 +94,8 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     workers.copy([*(weight.data for weight in model.parameters())])
     run.say(f"n-grams: {model.config.ngram_count}")
     before = []
-    if settings.pretraining_epochs:
+    pretrained = settings.pretraining_epochs > 0
+    if pretrained:
         texts = NextWords(model, concatenate([corpus.labelled, corpus.unlabelled]))
         epochs = run.train(
             texts.to(workers.device),
@@ -106,14 +105,14 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
         )
         before.append({"name": texts.name, "epochs": epochs})
     examples = labelled
-    for number in range(1, _ROUNDS + 1) if len(corpus.unlabelled) else ():
+    if settings.guessing_epochs and len(corpus.unlabelled):
         guesser = copy.deepcopy(model)
-        guessing = Verdicts(guesser, examples, f"guesses {number}")
-        epochs = run.train(guessing, f"guesses-{number}", epochs=1)
+        guessing = Verdicts(guesser, examples, "guesses", pretrained=pretrained)
+        epochs = run.train(guessing, "guesses", epochs=settings.guessing_epochs)
         before.append({"name": guessing.name, "epochs": epochs})
         examples = distil(guesser, labelled, corpus.unlabelled)
         workers.copy([torch.from_numpy(examples.targets)])
-    epochs = run.train(Verdicts(model, examples), "verdicts")
+    epochs = run.train(Verdicts(model, examples, pretrained=pretrained), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
     pairs = np.repeat(examples.rewrites, _REPEATS)

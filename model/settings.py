@@ -11,6 +11,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 @dataclass(frozen=True)
 class TrainingSettings:
     """`pretraining_epochs` is how often all reviews are read without their labels, first of all;
+    `guessing_epochs` how often a copy reads the labels before it guesses those of the unlabelled
+    reviews, which then are learned too; with 0 none are.
     `patience` is the number of epochs without a better one after which training ends.
 
     Of few reviews a batch holds fewer than `batch_size`, so that an epoch still has some steps.
@@ -18,8 +20,9 @@ class TrainingSettings:
     processor multiplies such numbers faster. Weights and sums are float32 always.
     """
 
-    epochs: int = 1
+    epochs: int = 2
     pretraining_epochs: int = 2
+    guessing_epochs: int = 0
     batch_size: int = 64
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
@@ -29,10 +32,9 @@ class TrainingSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.pretraining_epochs < 0:
-            raise DataError(
-                f"pretraining_epochs is {self.pretraining_epochs}; it must be at least 0"
-            )
+        for name in ("pretraining_epochs", "guessing_epochs"):
+            if getattr(self, name) < 0:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be at least 0")
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -1,10 +1,10 @@
-"""Training: Adam under a one-cycle learning rate, judged on a slice after each epoch.
+"""Training: Adam and Muon under a one-cycle learning rate, judged on a slice after each epoch.
 
 Whatever is drawn at random is drawn from the seed and the number of the step. A run that goes
 on from a checkpoint therefore ends with the very weights of an unbroken one.
 
-Each process (`workers`) takes its share of every batch and cuts it in halves; the gradients of
-each half are computed in a thread of its own, then added up over threads and processes.
+Each process (`workers`) takes its share of every batch and cuts it in parts; two threads compute
+the gradients of a part at a time, which are then added up over parts and processes.
 """
 
 import hashlib
@@ -27,19 +27,20 @@ from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from model.errors import StoppedError, TrainingError
 from model.examples import Indices
 from model.objectives import Judgement, Objective, words_read
+from model.optimizers import learning_rate, optimizers_of
 from model.settings import TrainingSettings
 from model.threads import Map, thread_map
 from model.workers import Workers
 
 Say = Callable[[str], None]
 
-_HALVES = 2  # fixed, not the number of cores: the weights must not depend on the machine's
+# fixed, not by the number of cores: the weights must not depend on the machine's
+_THREADS = 2
+_PART = 16  # reviews; what a thread computes of twice as many does not stay in a core's cache
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # of an epoch, where there are few reviews: fewer taught too little in trials
 _POINTS = 20  # of an epoch's curve
 _INTERVAL_S = 60.0  # between two checkpoints, and two lines, of an epoch
-_SPARSE_FACTOR = 4.0  # by trial: of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
-_START, _END = 1 / 25, 1 / 10_000  # of the peak rate
 
 
 @dataclass
@@ -50,19 +51,6 @@ class Progress:
     best_loss: float = 1e9  # on the slice
     losses: list[float] = field(default_factory=list)  # of the steps of this epoch
     history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def learning_rate(step: int, total_steps: int, peak: float, warm_up: float) -> float:
-    """One cycle: up along a cosine, then down to next to nothing (Smith, arXiv 1708.07120).
-
-    `warm_up` is the share of the steps in which it rises.
-    """
-    rise = max(1.0, warm_up * total_steps)
-    if step < rise:
-        low, high, part = _START, 1.0, step / rise
-    else:
-        low, high, part = 1.0, _END, (step - rise) / max(1.0, total_steps - rise)
-    return peak * (low + (high - low) * (1 - math.cos(math.pi * part)) / 2)
 
 
 class Trainer:
@@ -84,7 +72,7 @@ class Trainer:
         self._say = say
         self._stop_asked = stop_asked
         self._weights = dict(objective.weights)
-        self._optimizers = _optimizers(objective)
+        self._optimizers = optimizers_of(objective)
         self._best = self._copied_weights()
         self._step = 0
         self._saved_step = -1
@@ -113,7 +101,7 @@ class Trainer:
         model = self._objective.model
         model.embedding.sparse = self._objective.sparse
         try:
-            with thread_map(_HALVES) as each:
+            with thread_map(_THREADS) as each:
                 while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
                     model.reduced_precision = _is_reduced(settings.precision)
                     self._run_epoch(self._step // self._steps_per_epoch, each)
@@ -183,17 +171,14 @@ class Trainer:
             )
         total_steps = settings.epochs * self._steps_per_epoch
         rate = learning_rate(self._step, total_steps, settings.learning_rate, warm_up)
-        for optimizer, factor in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-            optimizer.step()
+        list(each(lambda optimizer: optimizer.step(rate), self._optimizers))
         self._step += 1
         return loss
 
     def _add_gradients(self, indices: Indices, each: Map) -> float:
         """Give each weight the gradient of the whole batch's mean loss, which is returned."""
         workers = self._workers
-        count = _HALVES * workers.count
+        count = max(_THREADS, -(-len(indices) // (_PART * workers.count))) * workers.count
         parts = [(number, indices[number::count]) for number in range(count)]
         mine = [part for part in parts[workers.rank :: workers.count] if len(part[1])]
         weights = list(self._weights.values())
@@ -290,8 +275,8 @@ class Trainer:
         going_on = self._step < self.settings.epochs * self._steps_per_epoch
         weights = self._weights if going_on else {}
         tensors |= {f"model.{name}": weight for name, weight in weights.items()}
-        for number, (optimizer, _) in enumerate(self._optimizers if going_on else ()):
-            for index, state in optimizer.state_dict()["state"].items():
+        for number, optimizer in enumerate(self._optimizers if going_on else ()):
+            for index, state in optimizer.torchs.state_dict()["state"].items():
                 for name, value in state.items():
                     tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
         arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
@@ -321,30 +306,12 @@ class Trainer:
                 states[kind][name] = value
         self._best = states["best"]
         self._set_weights(states["model"] or self._best)
-        for (optimizer, _), moment in zip(self._optimizers, moments, strict=True):
-            groups = optimizer.state_dict()["param_groups"]
+        for optimizer, moment in zip(self._optimizers, moments, strict=True):
+            groups = optimizer.torchs.state_dict()["param_groups"]
             if moment:
-                optimizer.load_state_dict({"state": moment, "param_groups": groups})
+                optimizer.torchs.load_state_dict({"state": moment, "param_groups": groups})
         self._step = checkpoint.step
         self._progress = Progress(**checkpoint.progress)
-
-
-def _optimizers(objective: Objective) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Each with the factor of its learning rate.
-
-    Sparse, only the vectors of words that a batch has are looked at. Between times they do not
-    move, which the factor makes up for.
-    """
-    weights = list(objective.weights.values())
-    if not objective.sparse:
-        return [(torch.optim.Adam(weights, fused=True), 1.0)]
-    vectors = objective.model.embedding.weight
-    others = [weight for weight in weights if weight is not vectors]
-    betas = (0.9, 0.99)
-    return [
-        (torch.optim.Adam(others, fused=True, betas=betas), 1.0),
-        (torch.optim.SparseAdam([vectors], betas=betas), _SPARSE_FACTOR),
-    ]
 
 
 def _curve(losses: list[float]) -> list[float]:
@@ -360,7 +327,12 @@ def _coalesced(gradient: Tensor) -> Tensor:
 def _is_reduced(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+    if torch.cuda.is_available():
+        return True
+    # Intel's processors know such numbers before they are faster with them, which AMX makes them
+    able = torch.cpu.get_capabilities()
+    amd = able.get("sse4a", False)
+    return bool(able.get("amx_bf16", False) or (able.get("avx512_bf16", False) and amd))
 
 
 def _mix(*numbers: int) -> int:

@@ -82,6 +82,7 @@ TABLE_PARAMETERS = ("CounterfactualDataUrl", "CounterfactualTestUrl")
 # Pipeline parameter → hyperparameter, which ModelTrainer hands to train.py as `--name value`.
 HYPERPARAMETERS = {
     "PretrainingEpochs": "pretraining-epochs",
+    "GuessingEpochs": "guessing-epochs",
     "Epochs": "epochs",
     "EmbeddingDim": "embedding-dim",
     "HiddenDim": "hidden-dim",
@@ -144,7 +145,14 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             "passes over labelled and unlabelled reviews to foretell words",
             least=0,
         ),
-        Parameter("Epochs", 1, "passes over the training reviews", least=1),
+        Parameter(
+            "GuessingEpochs",
+            0,
+            "passes of a copy that then guesses the unlabelled reviews' labels, which are learned"
+            " too; 0 guesses none",
+            least=0,
+        ),
+        Parameter("Epochs", 2, "passes over the training reviews", least=1),
         Parameter("BatchSize", 64, "reviews in one step of training", least=1),
         Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule", least=1e-9),
         Parameter("Dropout", 0.5, "share of values left out in training", least=0, most=0.99),

@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     for name in (
         "epochs",
         "pretraining_epochs",
+        "guessing_epochs",
         "batch_size",
         "learning_rate",
         "seed",
@@ -74,6 +75,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     settings = TrainingSettings(
         epochs=options.epochs,
         pretraining_epochs=options.pretraining_epochs,
+        guessing_epochs=options.guessing_epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         validation_fraction=options.validation_fraction,

@@ -91,3 +91,42 @@ def test_of_a_long_review_the_lstm_reads_what_crop_leaves() -> None:
     whole, cropped = pad([long, short]), pad([crop(long, 7), short])
     torch.testing.assert_close(model.read(*whole), model.read(*cropped))
     assert not torch.equal(model.read(*whole), model.read(*pad([long[:7], short])))
+
+
+def test_a_word_counts_as_much_as_it_is_attended_to() -> None:
+    model = tiny_model()
+    states = torch.randn(2, 3, 2 * model.config.hidden_dim)
+    padding = torch.tensor([[False, False, False], [False, False, True]])[..., None]
+    width = states.shape[2]
+    evenly = model.pool(states, padding)
+    torch.testing.assert_close(
+        evenly[:, :width], torch.stack([states[0].amax(0), states[1, :2].amax(0)])
+    )
+    mean = torch.stack([states[0].mean(0), states[1, :2].mean(0)])
+    torch.testing.assert_close(evenly[:, width:], mean.repeat(1, 5))  # attention starts out even
+    with torch.no_grad():
+        model.attention.weight[0] = 1e4 * states[0, 1]
+    attended = model.pool(states[:1], padding[:1])[:, 2 * width : 3 * width]
+    torch.testing.assert_close(attended[0], states[0, (states[0] @ states[0, 1]).argmax()])
+
+
+def test_both_directions_meet_at_each_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    pooled: list[torch.Tensor] = []
+    pool = SentimentLSTM.pool
+
+    def seen(self: SentimentLSTM, states: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+        pooled.append(states)
+        return pool(self, states, padding)
+
+    monkeypatch.setattr(SentimentLSTM, "pool", seen)
+    tokens, lengths = torch.tensor([[2, 3, 4, 5], [6, 7, 0, 0]]), torch.tensor([4, 2])
+    model.read(tokens, lengths)
+    tokens[0, 0] = 8
+    model.read(tokens, lengths)
+    H = model.config.hidden_dim
+    changed = [
+        (one != other).any(dim=2)[0].tolist()
+        for one, other in zip(pooled[0].split(H, 2), pooled[1].split(H, 2), strict=True)
+    ]
+    assert changed == [[True] * 4, [True, False, False, False]]

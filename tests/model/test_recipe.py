@@ -17,7 +17,7 @@ from model.shards import Reviews, concatenate, select
 from tests.model.factory import BAD, GOOD, encoded, vocabulary
 
 CONFIG = LSTMConfig(len(vocabulary()), embedding_dim=6, hidden_dim=5, dropout=0.1)
-SETTINGS = TrainingSettings(epochs=4, pretraining_epochs=1, learning_rate=0.03)
+SETTINGS = TrainingSettings(epochs=4, pretraining_epochs=1, guessing_epochs=1, learning_rate=0.03)
 NONE = concatenate([])
 
 
@@ -60,13 +60,19 @@ def test_the_parts_of_training_read_what_the_recipe_says(monkeypatch: pytest.Mon
     train(CONFIG, Corpus(encoded(60), unlabelled(), NONE), RUN)
     assert [one[:2] for one in read] == [
         ("words", 60 + 40),
-        ("guesses-1", 54),
-        ("guesses-2", 54 + 40),
+        ("guesses", 54),
         ("verdicts", 54 + 40),
     ]
     starts = [one[2] for one in read]
     assert starts[0] != starts[1]
-    assert starts[1] == starts[2] == starts[3]
+    assert starts[1] == starts[2]
+
+
+def test_nothing_is_guessed_unless_asked_for() -> None:
+    corpus = Corpus(encoded(60), unlabelled(), NONE)
+    settings = replace(SETTINGS, guessing_epochs=0)
+    _, history = train(CONFIG, corpus, replace(RUN, settings=settings))
+    assert [part["name"] for part in history["before"]] == ["pre-training"]
 
 
 def test_training_goes_on_from_any_step_of_any_part(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from model.examples import Examples, split_validation
 from model.judging import judge
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.objectives import Verdicts
+from model.optimizers import learning_rate
 from model.settings import TrainingSettings
 from model.shards import Reviews
-from model.training import Trainer, learning_rate
+from model.training import Trainer, _is_reduced
 from tests.model.factory import encoded, vocabulary
 
 CONFIG = LSTMConfig(
@@ -186,6 +187,24 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     _, whole = run._gradients((0, indices))
     for one, other, both in zip(halves[0][1], halves[1][1], whole, strict=True):
         torch.testing.assert_close(one + other, both)
+
+
+@pytest.mark.parametrize(
+    ("able", "reduced"),
+    [
+        ({"avx512_bf16": True, "sse4a": True, "amx_bf16": False}, True),  # AMD
+        ({"avx512_bf16": True, "sse4a": False, "amx_bf16": False}, False),  # no faster there
+        ({"avx512_bf16": True, "sse4a": False, "amx_bf16": True}, True),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_are_faster_with_it(
+    monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], reduced: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+    assert _is_reduced("auto") == reduced
+    assert _is_reduced("bfloat16") and not _is_reduced("float32")
 
 
 def test_the_validation_slice_is_apart_and_balanced() -> None:

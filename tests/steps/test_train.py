@@ -134,6 +134,7 @@ def test_every_hyperparameter_is_a_flag() -> None:
     flags = [
         *(
             "--pretraining-epochs=8",
+            "--guessing-epochs=9",
             "--epochs=1",
             "--embedding-dim=2",
             "--hidden-dim=3",
@@ -143,5 +144,5 @@ def test_every_hyperparameter_is_a_flag() -> None:
         *("--validation-fraction=0.3", "--patience=7", "--checkpoint-dir=/c"),
     ]
     options = train.parse(flags, {})
-    assert options.pretraining_epochs == 8
+    assert (options.pretraining_epochs, options.guessing_epochs) == (8, 9)
     assert (options.patience, options.checkpoint_dir) == (7, Path("/c"))
