@@ -40,6 +40,7 @@ from model.workers import Workers
 
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
+_SLOWER = 0.3  # learning rate of pre-training, as a share of the others'
 _REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
 
 
@@ -102,6 +103,7 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
             "words",
             epochs=settings.pretraining_epochs,
             batch_size=max(1, settings.batch_size // _SMALLER),
+            learning_rate=_SLOWER * settings.learning_rate,
         )
         before.append({"name": texts.name, "epochs": epochs})
     examples = labelled

@@ -24,7 +24,7 @@ class TrainingSettings:
     pretraining_epochs: int = 2
     guessing_epochs: int = 0
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     clip_norm: float = 1.0
     validation_fraction: float = 0.1
     patience: int = 2

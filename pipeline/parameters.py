@@ -154,7 +154,7 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         ),
         Parameter("Epochs", 2, "passes over the training reviews", least=1),
         Parameter("BatchSize", 64, "reviews in one step of training", least=1),
-        Parameter("LearningRate", 0.003, "highest rate of the one-cycle schedule", least=1e-9),
+        Parameter("LearningRate", 0.01, "highest rate of the one-cycle schedule", least=1e-9),
         Parameter("Dropout", 0.5, "share of values left out in training", least=0, most=0.99),
         Parameter("Seed", 1, "makes a run repeatable on one machine", least=0, most=2**31 - 1),
         Parameter(
