@@ -17,8 +17,6 @@ from model.errors import DataError
 from model.ngrams import NgramBranch
 from model.vocabulary import INFREQUENT_WORD, NO_WORD
 
-_ATTENTION = 4  # by trial: 8 are no better
-
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -32,12 +30,19 @@ class LSTMConfig:
     ngram_count: int = 0
     embedding_dim: int = 128
     hidden_dim: int = 128
+    attention: int = 4  # means in which words count as much as they are attended to
     max_review_length: int = 1000  # words of a long review that the LSTMs read
     dropout: float = 0.5  # of what is pooled; half of that of the words' vectors
     word_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary_size", "embedding_dim", "hidden_dim", "max_review_length"):
+        for name in (
+            "vocabulary_size",
+            "embedding_dim",
+            "hidden_dim",
+            "attention",
+            "max_review_length",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= 10_000_000:
                 raise DataError(f"{name} is {value!r}; it must be a whole number of at least 1")
@@ -79,8 +84,8 @@ class SentimentLSTM(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary_size, embedding_dim, padding_idx=NO_WORD)
         self.forwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
         self.backwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
-        self.attention = nn.Linear(2 * hidden_dim, _ATTENTION)
-        self.output = nn.Linear((2 + _ATTENTION) * 2 * hidden_dim, 1)
+        self.attention = nn.Linear(2 * hidden_dim, config.attention)
+        self.output = nn.Linear((2 + config.attention) * 2 * hidden_dim, 1)
         self.ngrams = NgramBranch(config.ngram_count, config.vocabulary_size)
         self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1
         self.register_buffer("temperature", torch.ones(1))

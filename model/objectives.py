@@ -15,9 +15,11 @@ from model.lstm import SentimentLSTM
 from model.shards import Reviews
 
 _MOST_READ = 400
-# vectors that have learned from many reviews already would learn films by heart from the few with
-# labels; by trial, a third of this is too slow
-_KNOWN_FACTOR = 0.03
+# Vectors that have learned from many reviews already would learn films by heart from the few with
+# labels. The more they have read, the slower they learn; by trial, a third of the slowest is too
+# slow, and after a few thousand reviews nothing is known yet.
+_LITTLE_READ = 4500  # reviews; after twice as many, half the rate
+_SLOWEST = 0.03
 
 
 def words_read(model: SentimentLSTM) -> int:
@@ -72,10 +74,11 @@ class Verdicts:
         examples: Examples,
         name: str = "training",
         *,
-        pretrained: bool = False,
+        reviews_read: int = 0,
     ) -> None:
+        """`reviews_read`: how many the vectors have learned from in pre-training, all epochs."""
         self.name, self.model = name, model
-        self.vectors_factor = _KNOWN_FACTOR if pretrained else 1.0
+        self.vectors_factor = max(_SLOWEST, _LITTLE_READ / max(_LITTLE_READ, reviews_read))
         self.reviews, self.epoch = examples.reviews, examples.training
         self.weights: Mapping[str, nn.Parameter] = {
             name: weight

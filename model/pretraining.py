@@ -4,6 +4,7 @@ One foretells the next word, the other, which reads backwards, the one before (l
 Dai and Le, arXiv 1511.01432). Frequent words are asked for less often than they stand (Mikolov et
 al., arXiv 1310.4546), and a word is to be told from some drawn ones, not from all (sampled
 softmax; Jean et al., arXiv 1412.2007), so that most of the time goes into the LSTMs themselves.
+Nothing is dropped: there is much to learn, and in a few epochs little to learn by heart.
 
 B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state, V words
 in the dictionary, N words asked for, K words drawn.
@@ -19,14 +20,13 @@ from torch import Tensor, nn
 
 from model.batches import batch_of
 from model.examples import Indices
-from model.lstm import SentimentLSTM, draw, drop, reverse
+from model.lstm import SentimentLSTM, draw, reverse
 from model.objectives import Judgement, words_read
 from model.shards import Reviews
 from model.vocabulary import FIRST_WORD
 
 _DRAWN = 384  # about as many as half a batch asks for in one direction
 _FREQUENT = 1e-4  # share of all words from which on a word is asked for less often
-_DROPOUT = 0.1  # of words and states; there is much to learn, and little to learn by heart
 
 
 class Asked(NamedTuple):
@@ -103,13 +103,13 @@ class NextWords(nn.Module):
         # looked up at once: each look-up has a gradient as large as the dictionary
         looked_up = [tokens.flatten(), there.words, back.words, drawn]
         vectors = model.embedding(torch.cat(looked_up)).split([len(part) for part in looked_up])
-        words = drop(vectors[0].view(*tokens.shape, -1), _DROPOUT, random)  # (B, T, E)
-        total = words.new_zeros(())
+        words = vectors[0].view(*tokens.shape, -1)  # (B, T, E)
+        total: Tensor = words.new_zeros(())
         for states, asked, wanted, projection in zip(
             model.states(words, lengths), (there, back), vectors[1:3], self.projections, strict=True
         ):
             chosen = states.flatten(0, 1)[asked.places].float()  # (N, H)
-            foretold = projection(drop(chosen, _DROPOUT, random))  # (N, E)
+            foretold = projection(chosen)  # (N, E)
             right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
             with model.precision(device):
                 others = foretold @ vectors[3].T  # (N, K)

@@ -95,8 +95,8 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     workers.copy([*(weight.data for weight in model.parameters())])
     run.say(f"n-grams: {model.config.ngram_count}")
     before = []
-    pretrained = settings.pretraining_epochs > 0
-    if pretrained:
+    reviews_read = 0
+    if settings.pretraining_epochs:
         texts = NextWords(model, concatenate([corpus.labelled, corpus.unlabelled]))
         epochs = run.train(
             texts.to(workers.device),
@@ -106,15 +106,16 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
             learning_rate=_SLOWER * settings.learning_rate,
         )
         before.append({"name": texts.name, "epochs": epochs})
+        reviews_read = settings.pretraining_epochs * len(texts.reviews)
     examples = labelled
     if settings.guessing_epochs and len(corpus.unlabelled):
         guesser = copy.deepcopy(model)
-        guessing = Verdicts(guesser, examples, "guesses", pretrained=pretrained)
+        guessing = Verdicts(guesser, examples, "guesses", reviews_read=reviews_read)
         epochs = run.train(guessing, "guesses", epochs=settings.guessing_epochs)
         before.append({"name": guessing.name, "epochs": epochs})
         examples = distil(guesser, labelled, corpus.unlabelled)
         workers.copy([torch.from_numpy(examples.targets)])
-    epochs = run.train(Verdicts(model, examples, pretrained=pretrained), "verdicts")
+    epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
     pairs = np.repeat(examples.rewrites, _REPEATS)

@@ -178,7 +178,8 @@ class Trainer:
     def _add_gradients(self, indices: Indices, each: Map) -> float:
         """Give each weight the gradient of the whole batch's mean loss, which is returned."""
         workers = self._workers
-        count = max(_THREADS, -(-len(indices) // (_PART * workers.count))) * workers.count
+        most = _PART if workers.device.type == "cpu" else len(indices)
+        count = max(_THREADS, -(-len(indices) // (most * workers.count))) * workers.count
         parts = [(number, indices[number::count]) for number in range(count)]
         mine = [part for part in parts[workers.rank :: workers.count] if len(part[1])]
         weights = list(self._weights.values())

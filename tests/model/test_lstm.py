@@ -122,11 +122,15 @@ def test_both_directions_meet_at_each_word(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(SentimentLSTM, "pool", seen)
     tokens, lengths = torch.tensor([[2, 3, 4, 5], [6, 7, 0, 0]]), torch.tensor([4, 2])
     model.read(tokens, lengths)
-    tokens[0, 0] = 8
+    tokens[:, 0] = 8
     model.read(tokens, lengths)
     H = model.config.hidden_dim
-    changed = [
-        (one != other).any(dim=2)[0].tolist()
+    there, back = (
+        (one != other).any(dim=2).tolist()
         for one, other in zip(pooled[0].split(H, 2), pooled[1].split(H, 2), strict=True)
+    )
+    assert there == [[True] * 4] * 2
+    assert [row[:length] for row, length in zip(back, lengths, strict=True)] == [
+        [True, False, False, False],
+        [True, False],
     ]
-    assert changed == [[True] * 4, [True, False, False, False]]

@@ -49,15 +49,22 @@ def test_the_same_seed_gives_the_same_model() -> None:
 
 def test_the_parts_of_training_read_what_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[str, int, bytes]] = []
+    factors: list[float] = []
+    rates: list[float] = []
 
     def seen(self: Run, objective: Any, phase: str, **changes: Any) -> list[dict[str, Any]]:
         start = objective.model.embedding.weight.detach().numpy().tobytes()
+        factors.append(objective.vectors_factor)
+        rates.append(changes.get("learning_rate", self.settings.learning_rate))
         read.append((phase, len(objective.epoch), start))
         return train_phase(self, objective, phase, **changes)
 
     train_phase = Run.train
     monkeypatch.setattr(Run, "train", seen)
+    monkeypatch.setattr("model.objectives._LITTLE_READ", 10)
     train(CONFIG, Corpus(encoded(60), unlabelled(), NONE), RUN)
+    assert factors == [4.0, 0.1, 0.1]  # 100 reviews were read once
+    assert rates == pytest.approx([0.3 * 0.03, 0.03, 0.03])
     assert [one[:2] for one in read] == [
         ("words", 60 + 40),
         ("guesses", 54),

@@ -189,6 +189,20 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
         torch.testing.assert_close(one + other, both)
 
 
+def test_into_how_many_parts_a_batch_is_cut_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run()
+    run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
+    gradients = []
+    for part in (2, 100):
+        monkeypatch.setattr("model.training._PART", part)
+        run._add_gradients(np.arange(7), map)
+        gradients.append([weight.grad for weight in run._weights.values()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize(
     ("able", "reduced"),
     [
@@ -240,6 +254,8 @@ def test_the_rate_rises_then_falls() -> None:
     "change",
     [
         {"epochs": 0},
+        {"pretraining_epochs": -1},
+        {"guessing_epochs": -1},
         {"batch_size": 0},
         {"patience": 0},
         {"learning_rate": 0.0},
