@@ -9,8 +9,9 @@
    are before the guessing. Then the n-grams are fitted once more, now to the slice as well; what
    the history says of the slice is from before that.
 
-Reviews that people rewrote until the label flipped, where there are any, count for more than
-others, and so do their originals; those whose original is in the slice are held out with it.
+Reviews that people rewrote until the label flipped, where there are any, are met more often by the
+LSTMs than others, and so are their originals; those whose original is in the slice are held out
+with it. The n-grams, which can make little of them, count each review once.
 
 What is long, the training in 2 to 4, has checkpoints; the rest is done again each time.
 """
@@ -41,7 +42,7 @@ from model.workers import Workers
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
 _SLOWER = 0.3  # learning rate of pre-training, as a share of the others'
-_REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
+_REPEATS = 3  # how often an epoch meets a rewrite and its original
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
-    pairs = np.repeat(examples.rewrites, _REPEATS)
-    fit_branch(model, labelled, np.concatenate([labelled.training, labelled.validation, pairs]))
+    held_out = [labelled.validation, labelled.rewrites]
+    fit_branch(model, labelled, np.concatenate([labelled.training, *held_out]))
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
     history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
@@ -163,12 +164,12 @@ def with_ngrams(
 
 
 def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> None:
-    """Give the model n-grams fitted to these labelled reviews; one that is met twice counts so."""
-    distinct, times = np.unique(indices, return_counts=True)
+    """Give the model n-grams fitted to these labelled reviews, each of which counts once."""
+    distinct = np.unique(indices)
     size = model.config.vocabulary_size
     table = build_table(select(examples.reviews, distinct), size)
     targets = examples.targets[distinct].astype(np.float64)
-    weights, bias = fit_ngrams(table, targets, times.astype(np.float64))
+    weights, bias = fit_ngrams(table, targets, np.ones(len(distinct)))
     model.config = replace(model.config, ngram_count=len(table.keys))
     model.ngrams = NgramBranch(len(table.keys), size)
     model.ngrams.set(table.keys, weights, bias)
@@ -207,7 +208,7 @@ def fit_mean(
 ) -> tuple[list[Branches], list[NDArray[np.bool_]]]:
     """Set the n-grams' share and the temperature to what gives the slice the least log loss.
 
-    Rewrites held out, where there are any, count as much as the slice for the share. The
+    For the share, rewrites held out count with it where there are any, each review alike. The
     temperature is the slice's alone: it is for reviews as people write them. What each branch
     says of slice and rewrites is returned, with what it was to say.
     """
@@ -220,10 +221,7 @@ def fit_mean(
     for share in _SHARES:
         logits = [(1 - share) * said["lstm"] + share * said["ngrams"] for said in branches]
         temperature = _temperature(logits[0], wanted[0])
-        loss = sum(
-            log_loss(found / temperature, right)
-            for found, right in zip(logits, wanted, strict=True)
-        )
+        loss = log_loss(np.concatenate(logits) / temperature, np.concatenate(wanted))
         if loss < best:
             best, chosen = loss, (float(share), temperature)
     model.ngram_share.fill_(chosen[0])
