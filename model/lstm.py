@@ -84,7 +84,8 @@ class SentimentLSTM(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary_size, embedding_dim, padding_idx=NO_WORD)
         self.forwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
         self.backwards = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
-        self.attention = nn.Linear(2 * hidden_dim, config.attention)
+        # how much each word counts is a share of all, which a bias would not change
+        self.attention = nn.Linear(2 * hidden_dim, config.attention, bias=False)
         self.output = nn.Linear((2 + config.attention) * 2 * hidden_dim, 1)
         self.ngrams = NgramBranch(config.ngram_count, config.vocabulary_size)
         self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1

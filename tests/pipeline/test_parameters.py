@@ -13,7 +13,7 @@ from steps import preprocess, train
     [
         ("Epochs", "not of the form Name=Value"),
         ("epochs=3", "unknown parameter 'epochs' (valid: InputDataUrl"),
-        ("Epochs=many", "parameter Epochs: 'many' is not a whole number (for example 1)"),
+        ("Epochs=many", "parameter Epochs: 'many' is not a whole number (for example 2)"),
         ("Epochs=2.5", "not a whole number"),
         ("MinAccuracy=high", "parameter MinAccuracy: 'high' is not a number (for example 0.85)"),
         ("MinAccuracy=nan", "not a number"),
