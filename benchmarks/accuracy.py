@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks import tables
-from benchmarks.record import ROOT, record
+from benchmarks.record import ROOT, commit, record
 from pipeline.source import stage
 
 SEEDS = (1, 2, 3)
@@ -183,7 +183,9 @@ def measure(source: Path, rewritten: Path | None, kind: str, seed: int) -> dict[
     kept = folder_of(kind, seed) / "figures.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(run_pipeline(source, rewritten, kind, seed)))
+        # runs of one kind may be of another commit than the rest, which this makes plain
+        run = {"commit": commit(), **run_pipeline(source, rewritten, kind, seed)}
+        kept.write_text(json.dumps(run))
     return {"seed": seed, **json.loads(kept.read_text())}
 
 

@@ -28,10 +28,7 @@ def record(
     value = {
         "name": name,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        # results of other benchmarks of the same run do not make it another program
-        "commit": source_commit(
-            ROOT, ignoring=("benchmarks/results", "docs/serving.md", "docs/training.md")
-        ),
+        "commit": commit(),
         "machine": machine() | ({"device": device} if device else {}),
         "versions": versions(),
         "figures": dict(figures),
@@ -40,6 +37,13 @@ def record(
     path = folder / f"{name}.json"
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return path
+
+
+def commit() -> str:
+    """That is measured; results of other benchmarks do not make it another program."""
+    return source_commit(
+        ROOT, ignoring=("benchmarks/results", "docs/serving.md", "docs/training.md")
+    )
 
 
 def machine() -> dict[str, Any]:
