@@ -9,9 +9,8 @@
    are before the guessing. Then the n-grams are fitted once more, now to the slice as well; what
    the history says of the slice is from before that.
 
-Reviews that people rewrote until the label flipped, where there are any, are met more often by the
-LSTMs than others, and so are their originals; those whose original is in the slice are held out
-with it. The n-grams, which can make little of them, count each review once.
+Reviews that people rewrote until the label flipped, where there are any, count for more than
+others, and so do their originals; those whose original is in the slice are held out with it.
 
 What is long, the training in 2 to 4, has checkpoints; the rest is done again each time.
 """
@@ -42,7 +41,7 @@ from model.workers import Workers
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
 _SLOWER = 0.3  # learning rate of pre-training, as a share of the others'
-_REPEATS = 3  # how often an epoch meets a rewrite and its original
+_REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
-    held_out = [labelled.validation, labelled.rewrites]
-    fit_branch(model, labelled, np.concatenate([labelled.training, *held_out]))
+    pairs = np.repeat(examples.rewrites, _REPEATS)
+    fit_branch(model, labelled, np.concatenate([labelled.training, labelled.validation, pairs]))
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
     history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
@@ -164,12 +163,12 @@ def with_ngrams(
 
 
 def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> None:
-    """Give the model n-grams fitted to these labelled reviews, each of which counts once."""
-    distinct = np.unique(indices)
+    """Give the model n-grams fitted to these labelled reviews; one that is met twice counts so."""
+    distinct, times = np.unique(indices, return_counts=True)
     size = model.config.vocabulary_size
     table = build_table(select(examples.reviews, distinct), size)
     targets = examples.targets[distinct].astype(np.float64)
-    weights, bias = fit_ngrams(table, targets, np.ones(len(distinct)))
+    weights, bias = fit_ngrams(table, targets, times.astype(np.float64))
     model.config = replace(model.config, ngram_count=len(table.keys))
     model.ngrams = NgramBranch(len(table.keys), size)
     model.ngrams.set(table.keys, weights, bias)
@@ -208,7 +207,7 @@ def fit_mean(
 ) -> tuple[list[Branches], list[NDArray[np.bool_]]]:
     """Set the n-grams' share and the temperature to what gives the slice the least log loss.
 
-    For the share, rewrites held out count with it where there are any, each review alike. The
+    Rewrites held out, where there are any, count as much as the slice for the share. The
     temperature is the slice's alone: it is for reviews as people write them. What each branch
     says of slice and rewrites is returned, with what it was to say.
     """
@@ -221,7 +220,10 @@ def fit_mean(
     for share in _SHARES:
         logits = [(1 - share) * said["lstm"] + share * said["ngrams"] for said in branches]
         temperature = _temperature(logits[0], wanted[0])
-        loss = log_loss(np.concatenate(logits) / temperature, np.concatenate(wanted))
+        loss = sum(
+            log_loss(found / temperature, right)
+            for found, right in zip(logits, wanted, strict=True)
+        )
         if loss < best:
             best, chosen = loss, (float(share), temperature)
     model.ngram_share.fill_(chosen[0])
