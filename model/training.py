@@ -332,8 +332,8 @@ def _is_reduced(precision: str) -> bool:
         return True
     # Intel's processors know such numbers before they are faster with them, which AMX makes them
     able = torch.cpu.get_capabilities()
-    amd = able.get("sse4a", False)
-    return bool(able.get("amx_bf16", False) or (able.get("avx512_bf16", False) and amd))
+    amd = able.get("sse4a")  # which Intel's never had
+    return bool(able.get("amx_bf16") or (able.get("avx512_bf16") and amd))
 
 
 def _mix(*numbers: int) -> int:
