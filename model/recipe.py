@@ -2,7 +2,7 @@
 
 1. The n-gram branch is fitted to the labelled reviews but for the slice held out.
 2. The LSTMs learn to foretell words, from labelled and unlabelled reviews (`pretraining`).
-3. If asked for, a copy of the LSTM learns from the labels. Together with the n-grams it guesses how
+3. A copy of the LSTM learns from the labels. Together with the n-grams it guesses how
    likely each unlabelled review is positive (distillation, Hinton et al., arXiv 1503.02531).
 4. The LSTM, as pre-trained, learns from the labels, and from the guesses where there are any.
 5. How much each branch counts, and the temperature of their mean, are fitted on the slice, as they

@@ -22,7 +22,7 @@ class TrainingSettings:
 
     epochs: int = 2
     pretraining_epochs: int = 2
-    guessing_epochs: int = 0
+    guessing_epochs: int = 2
     batch_size: int = 64
     learning_rate: float = 1e-2
     clip_norm: float = 1.0

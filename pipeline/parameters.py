@@ -147,7 +147,7 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "GuessingEpochs",
-            0,
+            2,
             "passes of a copy that then guesses the unlabelled reviews' labels, which are learned"
             " too; 0 guesses none",
             least=0,
