@@ -109,10 +109,7 @@ def _tile(name: str, value: str, about: str, style: str = "") -> str:
 
 def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
     dots = [_dot("This version", evaluation["binary_classification_metrics"])]
-    dots += [
-        _dot(f"its {name} branch alone", branch, "third")
-        for name, branch in evaluation.get("branches", {}).items()
-    ]
+    dots += _branches(evaluation)
     if "baseline" in evaluation:
         dots.append(
             _dot(f"{evaluation['baseline']['name']} baseline", evaluation["baseline"], "two")
@@ -128,12 +125,16 @@ def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
     return _section("Accuracy", note if minimum is not None else "", _grid(cards))
 
 
-def _rewritten(counterfactual: Document) -> str:
-    dots = [_dot("This version", counterfactual)]
-    dots += [
-        _dot(f"its {name} branch alone", branch, "third")
-        for name, branch in counterfactual.get("branches", {}).items()
+def _branches(judged: Document) -> list[Dot]:
+    names = {"lstm": "Its LSTM alone", "ngrams": "Its n-grams alone"}
+    return [
+        _dot(names.get(name, name), branch, "third")
+        for name, branch in judged.get("branches", {}).items()
     ]
+
+
+def _rewritten(counterfactual: Document) -> str:
+    dots = [_dot("This version", counterfactual), *_branches(counterfactual)]
     if "baseline" in counterfactual:
         dots.append(
             _dot(

@@ -102,7 +102,7 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
         "Against NBSVM",
         "Against production",
         "on other data",
-        "its lstm branch alone",
+        "Its LSTM alone",
         "Rewritten reviews",
         "ROC: area",
         "Precision and recall",
