@@ -4,7 +4,7 @@ SHELL := /bin/bash
 DATA ?=
 PORT ?= 8000
 RUN_ARGS ?=
-REWRITTEN ?=
+REWRITTEN ?= $(wildcard $(dir $(DATA))counterfactual)
 BENCH_ARGS ?=
 ARTIFACT ?=
 DURATION ?= 600
@@ -44,7 +44,7 @@ lint: setup  ## style and types
 test: lint $(TOOLS:%=.tools/%/ready)  ## style, types and every test, with coverage
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
-bench: setup  ## accuracy, robustness and speed over three seeds; DATA=an archive, REWRITTEN=a folder with train.tsv and dev.tsv
+bench: setup  ## accuracy, robustness and speed over three seeds; DATA=an archive, REWRITTEN=a folder with train.tsv and dev.tsv (counterfactual/ beside DATA)
 	@.venv/bin/python -m benchmarks.accuracy "$(DATA)" $(if $(REWRITTEN),--rewritten "$(REWRITTEN)") $(BENCH_ARGS)
 
 bench-preprocess: setup  ## reviews a second from archive to shards, and memory at ten times the reviews; DATA=an archive

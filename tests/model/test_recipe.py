@@ -75,7 +75,7 @@ def test_the_parts_of_training_read_what_the_recipe_says(monkeypatch: pytest.Mon
     assert starts[1] == starts[2]
 
 
-def test_nothing_is_guessed_unless_asked_for() -> None:
+def test_nothing_is_guessed_where_no_guesses_are_asked_for() -> None:
     corpus = Corpus(encoded(60), unlabelled(), NONE)
     settings = replace(SETTINGS, guessing_epochs=0)
     _, history = train(CONFIG, corpus, replace(RUN, settings=settings))
