@@ -78,7 +78,7 @@ class Trainer:
         self._saved_step = -1
         self._progress = Progress()
         self._phase = zlib.crc32(objective.name.encode())  # lest phases draw the same at random
-        self._run = _run_digest(objective, settings)
+        self._run = _run_digest(objective, settings, workers.count)
         few = max(_MIN_BATCH, len(objective.epoch) // _MIN_STEPS)
         self._batch_size = min(settings.batch_size, few)
         self._steps_per_epoch = -(-len(objective.epoch) // self._batch_size)
@@ -97,6 +97,7 @@ class Trainer:
         checkpoint is left in both cases but the first.
         """
         self._resume()
+        self._agree()
         settings = self.settings
         model = self._objective.model
         model.embedding.sparse = self._objective.sparse
@@ -285,6 +286,16 @@ class Trainer:
         save_checkpoint(self._checkpoints, checkpoint)
         self._saved_step = self._step
 
+    def _agree(self) -> None:
+        """Processes at different steps would wait for each other for ever."""
+        leaders = torch.tensor([float(self._step)])
+        self._workers.copy([leaders])
+        if leaders.item() != self._step:
+            raise TrainingError(
+                f"process {self._workers.rank} stands at step {self._step}, the one that leads at"
+                f" {leaders.item():.0f}: they do not see the same checkpoint"
+            )
+
     def _resume(self) -> None:
         if self._checkpoints is None:
             return
@@ -341,9 +352,13 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _run_digest(objective: Objective, settings: TrainingSettings) -> str:
-    """What a checkpoint must agree in: settings, the weights that it started from, and data."""
+def _run_digest(objective: Objective, settings: TrainingSettings, processes: int) -> str:
+    """What a checkpoint must agree in: settings, the weights that it started from, and data.
+
+    What is drawn at random depends on the number of processes, and "auto" on the processor.
+    """
     said = [objective.name, asdict(objective.model.config), asdict(settings)]
+    said += [processes, _is_reduced(settings.precision)]
     digest = hashlib.sha256(json.dumps(said).encode())
     weights = [weight.detach().cpu().numpy() for weight in objective.weights.values()]
     for array in (*weights, *objective.arrays()):

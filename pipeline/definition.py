@@ -212,7 +212,7 @@ def _hyperparameters(context: Context) -> dict[str, Any]:
 
 
 def _checkpoint_uri(context: Context) -> Join:
-    """A prefix that only runs with the same code, data and settings share.
+    """A prefix that only runs with the same code and settings share; of other data, none goes on.
 
     It must not name the execution: it is part of the step's cache key, and a new run is to go on
     from where a killed one stood.

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from model.optimizers import learning_rate
 from model.settings import TrainingSettings
 from model.shards import Reviews
 from model.training import Trainer, _is_reduced
+from model.workers import Workers
 from tests.model.factory import encoded, vocabulary
 
 CONFIG = LSTMConfig(
@@ -52,6 +54,19 @@ def examples(settings: TrainingSettings) -> Examples:
 def same_weights(one: SentimentLSTM, other: SentimentLSTM) -> bool:
     weights, others = one.state_dict(), other.state_dict()
     return all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+class Two(Workers):
+    """Two processes, of which the other has nothing to add."""
+
+    def __init__(self) -> None:
+        super().__init__(count=2)
+
+    def sum(self, tensors: Sequence[torch.Tensor]) -> None:
+        pass
+
+    def copy(self, tensors: Sequence[torch.Tensor]) -> None:
+        pass
 
 
 class StopAfter:
@@ -108,6 +123,26 @@ def test_a_checkpoint_of_other_settings_is_not_used(tmp_path: Path) -> None:
     other = trained(tmp_path, settings={"seed": 2}, say=lines.append)
     assert "of other settings or data" in lines[0]
     assert same_weights(other, trained(settings={"seed": 2}))
+
+
+def test_processes_that_see_different_checkpoints_do_not_wait_for_each_other() -> None:
+    class Behind(Workers):
+        """The process that leads stands at step 5."""
+
+        def copy(self, tensors: Sequence[torch.Tensor]) -> None:
+            for tensor in tensors:
+                tensor.fill_(5)
+
+    with pytest.raises(TrainingError, match="process 0 stands at step 0, the one that leads at 5"):
+        trained(workers=Behind())
+
+
+def test_a_checkpoint_of_more_processes_is_not_used(tmp_path: Path) -> None:
+    """They drew other words to drop."""
+    trained(tmp_path)
+    lines: list[str] = []
+    trained(tmp_path, workers=Two(), say=lines.append)
+    assert "is of other settings or data" in lines[0]
 
 
 def test_one_line_an_epoch() -> None:
