@@ -16,6 +16,7 @@ What is long, the training in 2 to 4, has checkpoints; the rest is done again ea
 """
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.calibration import expected_calibration_error, fit_temperature
+from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from model.counterfactual import find_originals
 from model.examples import Examples, Indices, split_validation
 from model.judging import Branches, Floats, combine, judge_branches, log_loss, probability
@@ -37,6 +39,8 @@ from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, select
 from model.training import Say, Trainer
 from model.workers import Workers
+
+Guesses = NDArray[np.float32]
 
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
@@ -79,6 +83,24 @@ class Run:
         trainer.train()
         return trainer.history
 
+    def keep_guesses(
+        self, guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews
+    ) -> Guesses:
+        """`guess`, or what it gave a run that was broken off since.
+
+        Made anew on other cores they might differ in the last bit, and training would begin anew.
+        """
+        folder = self.checkpoints / "guessed" if self.checkpoints else None
+        key = _digest(guesser, unlabelled)
+        kept = load_checkpoint(folder, key)[0] if folder else None
+        if kept is not None:
+            return np.asarray(kept.tensors["guesses"], np.float32)
+        self.say(f"guessing {len(unlabelled)} unlabelled reviews")
+        guesses = guess(guesser, labelled, unlabelled)
+        if folder and self.workers.leads:
+            save_checkpoint(folder, Checkpoint(0, key, {"guesses": guesses}, {}))
+        return guesses
+
 
 def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, dict[str, Any]]:
     """A trained model, and training_history.json.
@@ -113,8 +135,9 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
         guessing = Verdicts(guesser, examples, "guesses", reviews_read=reviews_read)
         epochs = run.train(guessing, "guesses", epochs=settings.guessing_epochs)
         before.append({"name": guessing.name, "epochs": epochs})
-        examples = distil(guesser, labelled, corpus.unlabelled)
-        workers.copy([torch.from_numpy(examples.targets)])
+        guesses = run.keep_guesses(guesser, labelled, corpus.unlabelled)
+        workers.copy([torch.from_numpy(guesses)])
+        examples = with_guesses(labelled, corpus.unlabelled, guesses)
     epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
@@ -174,11 +197,29 @@ def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> No
     model.ngrams.set(table.keys, weights, bias)
 
 
-def distil(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Examples:
-    """The examples with the unlabelled reviews, as both branches guess them, among them."""
+def _digest(guesser: SentimentLSTM, unlabelled: Reviews) -> str:
+    """Of what the guesses are made of, but for the n-grams: the weights have learned from the rest.
+
+    These are fitted anew each time, and on other cores may differ in the last bit.
+    """
+    digest = hashlib.sha256()
+    for name, weight in guesser.named_parameters():
+        if not name.startswith("ngrams."):
+            digest.update(weight.detach().cpu().numpy().tobytes())
+    for array in (unlabelled.tokens, unlabelled.offsets):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def guess(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Guesses:
+    """How likely each of the unlabelled reviews is positive, as both branches say."""
     fit_mean(guesser, labelled)
     logits = judge_branches(guesser, unlabelled, np.arange(len(unlabelled)))
-    guesses = probability(combine(guesser, logits)).astype(np.float32)
+    return probability(combine(guesser, logits)).astype(np.float32)
+
+
+def with_guesses(labelled: Examples, unlabelled: Reviews, guesses: Guesses) -> Examples:
+    """The examples and, to be learned from as well, the unlabelled reviews."""
     guessed = len(labelled.reviews) + np.arange(len(unlabelled))
     return replace(
         labelled,
