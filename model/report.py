@@ -10,6 +10,8 @@ from model.report_style import STYLE
 
 Document = Mapping[str, Any]
 _CONFIDENCE = 1.96  # standard deviations: 95 %
+_TEST = "Judged on {count:,} test reviews, which neither training nor selection has seen."
+_GIVEN = "Judged on {count:,} reviews that were given; whether training saw some is not known here."
 # No script, no outside part: whatever a review holds, it stays text.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -21,11 +23,13 @@ def report_html(
     mistakes: Sequence[Mistake] = (),
     bars: Mapping[str, float] | None = None,
     lineage: Mapping[str, str] | None = None,
+    unseen: bool = True,
 ) -> str:
     """The page of one evaluation document (see `evaluation.evaluate`).
 
     `history` is training_history.json, `bars` what the gate asks for (MinAccuracy,
-    MinAdvantageOverBaseline), `lineage` names and values of what the version was made of.
+    MinAdvantageOverBaseline), `lineage` names and values of what the version was made of,
+    `unseen` whether the reviews are known to have had no part in training.
     """
     bars = bars or {}
     sections = (
@@ -43,8 +47,8 @@ def report_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f"<title>Evaluation of a sentiment model</title><style>{STYLE}</style></head><body><main>"
         "<h1>Evaluation of a sentiment model</h1>"
-        f'<p class="soft">Judged on {count:,} test reviews, which neither training nor selection'
-        " has seen. Ranges are 95&nbsp;% confidence.</p>"
+        f'<p class="soft">{(_TEST if unseen else _GIVEN).format(count=count)}'
+        " Ranges are 95&nbsp;% confidence.</p>"
         f"{_tiles(evaluation, bars)}{''.join(sections)}</main></body></html>\n"
     )
 
@@ -94,9 +98,9 @@ def _gate_tile(name: str, value: float, minimum: float, about: str) -> str:
 def _production_tile(production: Document, bars: Mapping[str, float]) -> str:
     difference = production["difference"]
     about = f"it reaches {_percent(_accuracy(production)[0])}"
-    if not production["same_data"]:
-        about += " on other data"
     style = "good" if -difference <= bars.get("MaxAccuracyDrop", 0.0) else "bad"
+    if not production["same_data"]:
+        about, style = f"{about} on other data", ""
     return _tile("Against production", f"{_signed(difference)} points", about, style)
 
 
@@ -236,8 +240,8 @@ def _training(history: Document) -> str:
         return ""
     return _section(
         "Training",
-        "Losses on the training reviews, of which the slice is held out; the version is the epoch"
-        " that does best on it. docs/training.md says what each part is for.",
+        "Losses on what is learned, with guesses where some are made. The slice is held out, and"
+        " the version is the epoch that does best on it. See docs/training.md on the parts.",
         _grid("".join(cards)),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from model.artifact import ARCHIVE_NAME, Artifact, load_artifact, unpack
 from model.baseline import fit_baseline, judge_baseline
+from model.errors import DataError
 from model.evaluation import Judged, encode_texts, evaluate, read_production, read_texts
 from model.explain import explain
 from model.files import read_json, write_file, write_json
@@ -60,6 +61,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         reviews = read_shards(options.test, vocabulary.sha256, len(vocabulary))
         texts = read_texts(options.test)
+        if texts and len(texts) != len(reviews):
+            raise DataError(
+                f"{options.test}: holds {len(reviews)} reviews and {len(texts)} texts of them"
+            )
     baseline = None
     if options.train is not None:
         train = read_shards(options.train, vocabulary.sha256, len(vocabulary))
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> None:
         mistakes=mistakes(artifact, texts, test) if texts else [],
         bars={name: float(facts[name]) for name in BARS if name in facts},
         lineage=facts,
+        unseen=options.labelled is None,
     )
     options.output.mkdir(parents=True, exist_ok=True)
     predictions = predictions_csv(test.labels, test.probabilities)

@@ -28,6 +28,12 @@ HISTORY = {
                 {"epoch": 2, "loss": 4.0, "curve": [4.2, 4.0, 3.9]},
             ],
         },
+        {
+            "name": "guesses",
+            "epochs": [
+                {"epoch": 1, "loss": 0.5, "validation_accuracy": 0.75, "validation_loss": 0.45}
+            ],
+        },
     ],
     "epochs": [
         {"epoch": 1, "loss": 0.6, "validation_accuracy": 0.7, "validation_loss": 0.5},
@@ -109,6 +115,7 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
         "Calibration: error",
         "taken for positive",
         "Accuracy of the LSTM on the validation slice",
+        "Guesses: loss",
         "By length",
         "By negation",
         "By contrast",

@@ -48,7 +48,9 @@ def test_a_table_is_judged_like_the_same_shards(
     table.write_text("\n".join(lines))
     assert evaluate(artifact, tmp_path, "--labelled", str(table)) == 0
     from_table = (tmp_path / "out/predictions.csv").read_text()
+    assert "whether training saw some is not known" in (tmp_path / "out/report.html").read_text()
     assert evaluate(artifact, tmp_path, "--test", str(test_shards)) == 0
+    assert "which neither training nor selection" in (tmp_path / "out/report.html").read_text()
     assert from_table == (tmp_path / "out/predictions.csv").read_text()
     assert "on 20 reviews" in capsys.readouterr().out
 
@@ -88,6 +90,15 @@ def test_baseline_rewritten_reviews_and_production_are_measured_when_given(
     for words in ("MinAdvantageOverBaseline", "12ab", "34cd", "most confident mistakes", "<mark"):
         assert words in page
     assert "NBSVM" in capsys.readouterr().out
+
+
+def test_texts_that_are_not_those_of_the_shards_are_refused(
+    tmp_path: Path, artifact: Path, test_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (test_shards / "test-00000-of-00001.jsonl").write_text('"bad"\n' * 19)
+    assert evaluate(artifact, tmp_path, "--test", str(test_shards)) == 1
+    assert "holds 20 reviews and 19 texts of them" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_left_when_a_table_is_bad(

@@ -1,14 +1,12 @@
 """Reviews that nobody would write, from the archive to the report."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
-from model.artifact import write_artifact
-from model.lstm import LSTMConfig, SentimentLSTM
-from model.vocabulary import Vocabulary
-from steps import evaluate, preprocess
+from steps import evaluate, preprocess, train
 from tests.model.factory import corpus, write_archive, write_folder
 
 ODD = {
@@ -21,15 +19,16 @@ ODD = {
     "marks": b"!!! ???",
     "nul": b"good\x00film",
 }
+SMALL = ["--embedding-dim=6", "--hidden-dim=5", "--max-review-length=30", "--batch-size=8"]
 
 
 @pytest.mark.parametrize("preset", ["modern", "classic"])
-def test_every_odd_review_is_encoded_judged_and_reported(
-    tmp_path: Path, code: Path, preset: str
+def test_every_odd_review_is_encoded_learned_judged_and_reported(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch, preset: str
 ) -> None:
     files = corpus(6)
-    for split in ("train", "test"):
-        files |= {f"top/{split}/neg/{name}_1.txt": data for name, data in ODD.items()}
+    for folder in ("train/neg", "test/neg", "train/unsup"):
+        files |= {f"top/{folder}/{name}_1.txt": data for name, data in ODD.items()}
     rewritten = b"Sentiment\tText\nPositive\t\nNegative\tgreat\n"
     write_folder(tmp_path, {"rewritten/table.tsv": rewritten})
     source = write_archive(tmp_path / "in", files)
@@ -39,11 +38,16 @@ def test_every_odd_review_is_encoded_judged_and_reported(
     flags += ["--counterfactual-input", str(tmp_path / "rewritten"), "--text-preset", preset]
     assert preprocess.main(["--input", str(source), *flags]) == 0
 
-    vocabulary = Vocabulary.load(out / "vocabulary/vocabulary.json")
-    model = SentimentLSTM(
-        LSTMConfig(len(vocabulary), embedding_dim=6, hidden_dim=5, max_review_length=30)
-    )
-    write_artifact(out / "model", model, vocabulary, code, training={}, source={})
+    monkeypatch.setattr(train, "__file__", str(code / "train.py"))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    channels = ("train", "unlabelled", "counterfactual", "vocabulary")
+    environ = {f"SM_CHANNEL_{name.upper()}": str(out / name) for name in channels}
+    environ |= {"SM_MODEL_DIR": str(out / "model"), "SM_OUTPUT_DATA_DIR": str(out / "data")}
+    checkpoints = f"--checkpoint-dir={out / 'checkpoints'}"
+    assert train.main([*SMALL, checkpoints], environ) == 0
+    history = json.loads((out / "data/training_history.json").read_text())
+    assert [part["name"] for part in history["before"]] == ["pre-training", "guesses"]
+
     given = ["--model", str(out / "model"), "--test", str(out / "test")]
     given += ["--train", str(out / "train"), "--counterfactual", str(tmp_path / "rewritten")]
     given += ["--data-report", str(out / "report"), "--output", str(out / "evaluation")]
