@@ -357,8 +357,13 @@ def _run_digest(objective: Objective, settings: TrainingSettings, processes: int
 
     What is drawn at random depends on the number of processes, and "auto" on the processor.
     """
-    said = [objective.name, asdict(objective.model.config), asdict(settings)]
-    said += [processes, _is_reduced(settings.precision)]
+    said = (
+        objective.name,
+        asdict(objective.model.config),
+        asdict(settings),
+        processes,
+        _is_reduced(settings.precision),
+    )
     digest = hashlib.sha256(json.dumps(said).encode())
     weights = [weight.detach().cpu().numpy() for weight in objective.weights.values()]
     for array in (*weights, *objective.arrays()):
