@@ -94,7 +94,7 @@ class Run:
         key = _digest(guesser, unlabelled)
         kept = load_checkpoint(folder, key)[0] if folder else None
         if kept is not None:
-            return np.asarray(kept.tensors["guesses"], np.float32)
+            return np.array(kept.tensors["guesses"], np.float32)  # a copy, to be written to
         self.say(f"guessing {len(unlabelled)} unlabelled reviews")
         guesses = guess(guesser, labelled, unlabelled)
         if folder and self.workers.leads:
