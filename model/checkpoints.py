@@ -53,6 +53,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, str]:
     """The newest checkpoint that this run can use, and one line on what was found."""
     found = sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+    others = ""
     for path in found:
         try:
             checkpoint = _read(path)
@@ -60,7 +61,10 @@ def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, str]:
             continue
         if checkpoint.run == run:
             return checkpoint, f"going on from the checkpoint at step {checkpoint.step}"
-        return None, f"{path.name}: is of other settings or data; starting from the beginning"
+        # S3 keeps what runs of other data left under the same settings
+        others = others or f"{path.name}: is of other settings or data; starting from the beginning"
+    if others:
+        return None, others
     if found:
         return None, f"{found[0].name}: is damaged; starting from the beginning"
     return None, "no checkpoint; starting from the beginning"

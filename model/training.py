@@ -167,8 +167,8 @@ class Trainer:
         norm = self._clip(settings.clip_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingError(
-                f"the loss is {loss}, its gradient {norm} at step {self._step};"
-                " a lower learning rate may help"
+                f"the loss is {loss}, its gradient {norm} at step {self._step} of"
+                f" {self._objective.name}; a lower learning rate may help"
             )
         total_steps = settings.epochs * self._steps_per_epoch
         rate = learning_rate(self._step, total_steps, settings.learning_rate, warm_up)

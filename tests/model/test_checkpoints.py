@@ -22,6 +22,18 @@ def test_the_newest_is_read_back_and_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
 
 
+def test_one_of_another_run_hides_none_of_this_one(tmp_path: Path) -> None:
+    for step, run in ((10, "run"), (80, "other")):
+        save_checkpoint(tmp_path / run, checkpoint(step, run))
+    (tmp_path / "other" / "step-00000080").rename(tmp_path / "run" / "step-00000080")
+    found, line = load_checkpoint(tmp_path / "run", "run")
+    assert found is not None
+    assert (found.step, line) == (10, "going on from the checkpoint at step 10")
+    found, line = load_checkpoint(tmp_path / "run", "third")
+    assert found is None
+    assert line.startswith("step-00000080: is of other settings or data")
+
+
 def test_a_step_can_be_saved_twice(tmp_path: Path) -> None:
     for _ in range(2):
         save_checkpoint(tmp_path, checkpoint(10))

@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch: pytest.Monkey
         return read(self, *inputs) * (float("nan") if next(calls) >= 6 else 1.0)
 
     monkeypatch.setattr(SentimentLSTM, "read", broken)
-    with pytest.raises(TrainingError, match=r"the loss is nan, .* at step 3; a lower learning"):
+    with pytest.raises(TrainingError, match=r"the loss is nan, .* at step 3 of training; a lower"):
         run.train()
 
 
