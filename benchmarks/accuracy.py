@@ -97,8 +97,8 @@ def work_folder(source: Path, rewritten: Path | None) -> Path:
     """Where runs of this very code and data on this machine keep what they make."""
     digest = hashlib.sha256(json.dumps([machine(), versions()]).encode())
     code = sorted([*(ROOT / "model").glob("*.py"), *(ROOT / "steps").glob("*.py")])
-    tables = sorted(rewritten.glob("*.tsv")) if rewritten is not None else []
-    for path in (*code, source, *tables):
+    rewrites = sorted(rewritten.glob("*.tsv")) if rewritten is not None else []
+    for path in (*code, source, *rewrites):
         digest.update(sha256_of(path).encode())
     return ROOT / "build" / "bench" / digest.hexdigest()[:12]
 

@@ -4,11 +4,16 @@ A checkpoint is a folder `step-00000390` with `state.safetensors` and `state.jso
 by one rename, so it is either whole or not there.
 """
 
+import hashlib
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
 
 from model.errors import DataError
 from model.files import read_json, sha256_of, write_file, write_json
@@ -25,6 +30,14 @@ class Checkpoint:
     run: str
     tensors: Mapping[str, Array]
     progress: Mapping[str, Any]
+
+
+def run_digest(said: Any, weights: Iterable[Tensor], arrays: Iterable[NDArray[Any]]) -> str:
+    """Names a run by what it must agree in to go on: what can be said as JSON, and numbers."""
+    digest = hashlib.sha256(json.dumps(said).encode())
+    for array in (*(weight.detach().cpu().numpy() for weight in weights), *arrays):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

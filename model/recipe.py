@@ -16,7 +16,6 @@ What is long, the training in 2 to 4, has checkpoints; the rest is done again ea
 """
 
 import copy
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.calibration import expected_calibration_error, fit_temperature
-from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoints import Checkpoint, load_checkpoint, run_digest, save_checkpoint
 from model.counterfactual import find_originals
 from model.examples import Examples, Indices, split_validation
 from model.judging import Branches, Floats, combine, judge_branches, log_loss, probability
@@ -83,20 +82,20 @@ class Run:
         trainer.train()
         return trainer.history
 
-    def keep_guesses(
-        self, guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews
-    ) -> Guesses:
+    def keep_guesses(self, guessing: Verdicts, labelled: Examples, unlabelled: Reviews) -> Guesses:
         """`guess`, or what it gave a run that was broken off since.
 
-        Made anew on other cores they might differ in the last bit, and training would begin anew.
+        The n-grams are fitted anew each time: on other cores they may differ in the last bit, and
+        so would guesses made anew, with which training would begin anew. They are not in the key.
         """
         folder = self.checkpoints / "guessed" if self.checkpoints else None
-        key = _digest(guesser, unlabelled)
+        weights, arrays = guessing.weights.values(), (unlabelled.tokens, unlabelled.offsets)
+        key = run_digest(guessing.name, weights, arrays)
         kept = load_checkpoint(folder, key)[0] if folder else None
         if kept is not None:
             return np.array(kept.tensors["guesses"], np.float32)  # a copy, to be written to
         self.say(f"guessing {len(unlabelled)} unlabelled reviews")
-        guesses = guess(guesser, labelled, unlabelled)
+        guesses = guess(guessing.model, labelled, unlabelled)
         if folder and self.workers.leads:
             save_checkpoint(folder, Checkpoint(0, key, {"guesses": guesses}, {}))
         return guesses
@@ -131,11 +130,10 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
         reviews_read = settings.pretraining_epochs * len(texts.reviews)
     examples = labelled
     if settings.guessing_epochs and len(corpus.unlabelled):
-        guesser = copy.deepcopy(model)
-        guessing = Verdicts(guesser, examples, "guesses", reviews_read=reviews_read)
+        guessing = Verdicts(copy.deepcopy(model), examples, "guesses", reviews_read=reviews_read)
         epochs = run.train(guessing, "guesses", epochs=settings.guessing_epochs)
         before.append({"name": guessing.name, "epochs": epochs})
-        guesses = run.keep_guesses(guesser, labelled, corpus.unlabelled)
+        guesses = run.keep_guesses(guessing, labelled, corpus.unlabelled)
         workers.copy([torch.from_numpy(guesses)])
         examples = with_guesses(labelled, corpus.unlabelled, guesses)
     epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
@@ -195,20 +193,6 @@ def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> No
     model.config = replace(model.config, ngram_count=len(table.keys))
     model.ngrams = NgramBranch(len(table.keys), size)
     model.ngrams.set(table.keys, weights, bias)
-
-
-def _digest(guesser: SentimentLSTM, unlabelled: Reviews) -> str:
-    """Of what the guesses are made of, but for the n-grams: the weights have learned from the rest.
-
-    These are fitted anew each time, and on other cores may differ in the last bit.
-    """
-    digest = hashlib.sha256()
-    for name, weight in guesser.named_parameters():
-        if not name.startswith("ngrams."):
-            digest.update(weight.detach().cpu().numpy().tobytes())
-    for array in (unlabelled.tokens, unlabelled.offsets):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def guess(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Guesses:

@@ -7,8 +7,6 @@ Each process (`workers`) takes its share of every batch and cuts it in parts; tw
 the gradients of a part at a time, which are then added up over parts and processes.
 """
 
-import hashlib
-import json
 import math
 import statistics
 import time
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 
 from model.batches import shuffled
-from model.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoints import Checkpoint, load_checkpoint, run_digest, save_checkpoint
 from model.errors import StoppedError, TrainingError
 from model.examples import Indices
 from model.objectives import Judgement, Objective, words_read
@@ -364,8 +362,4 @@ def _run_digest(objective: Objective, settings: TrainingSettings, processes: int
         processes,
         _is_reduced(settings.precision),
     )
-    digest = hashlib.sha256(json.dumps(said).encode())
-    weights = [weight.detach().cpu().numpy() for weight in objective.weights.values()]
-    for array in (*weights, *objective.arrays()):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return run_digest(said, objective.weights.values(), objective.arrays())
