@@ -112,12 +112,7 @@ def _tile(name: str, value: str, about: str, style: str = "") -> str:
 
 
 def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
-    dots = [_dot("This version", evaluation["binary_classification_metrics"])]
-    dots += _branches(evaluation)
-    if "baseline" in evaluation:
-        dots.append(
-            _dot(f"{evaluation['baseline']['name']} baseline", evaluation["baseline"], "two")
-        )
+    dots = [_dot("This version", evaluation["binary_classification_metrics"]), *_beside(evaluation)]
     if "production" in evaluation:
         dots.append(_dot("Version in production", evaluation["production"], "two"))
     minimum = bars.get("MinAccuracy")
@@ -129,22 +124,20 @@ def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
     return _section("Accuracy", note if minimum is not None else "", _grid(cards))
 
 
-def _branches(judged: Document) -> list[Dot]:
+def _beside(judged: Document) -> list[Dot]:
+    """What judged the same reviews as a version: its branches by themselves, and the baseline."""
     names = {"lstm": "Its LSTM alone", "ngrams": "Its n-grams alone"}
-    return [
+    dots = [
         _dot(names.get(name, name), branch, "third")
         for name, branch in judged.get("branches", {}).items()
     ]
+    if "baseline" in judged:
+        dots.append(_dot(f"{judged['baseline']['name']} baseline", judged["baseline"], "two"))
+    return dots
 
 
 def _rewritten(counterfactual: Document) -> str:
-    dots = [_dot("This version", counterfactual), *_branches(counterfactual)]
-    if "baseline" in counterfactual:
-        dots.append(
-            _dot(
-                f"{counterfactual['baseline']['name']} baseline", counterfactual["baseline"], "two"
-            )
-        )
+    dots = [_dot("This version", counterfactual), *_beside(counterfactual)]
     count = counterfactual["item_count"]
     about = (
         f"{count:,} reviews that people changed as little as they could until the label flipped:"
