@@ -18,6 +18,7 @@ class Examples:
     """`targets` are probabilities of being positive: 0 or 1 of a label, between of a guess.
 
     `rewrites` are reviews held out that people rewrote; their originals are in the slice.
+    `held_out` is both, as often as an epoch would meet them.
     """
 
     reviews: Reviews
@@ -25,6 +26,7 @@ class Examples:
     training: Indices  # what an epoch meets; a review that stands there twice is met twice
     validation: Indices
     rewrites: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    held_out: Indices = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def split_validation(labels: Array, fraction: float, seed: int) -> tuple[Indices, Indices]:

@@ -44,7 +44,7 @@ Guesses = NDArray[np.float32]
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
 _SLOWER = 0.3  # learning rate of pre-training, as a share of the others'
-_REPEATS = 3  # how often an epoch meets a rewrite and its original, and how much they weigh
+_REPEATS = 3  # how often an epoch meets a rewrite, and its original besides once as a review
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     epochs = run.train(Verdicts(model, examples, reviews_read=reviews_read), "verdicts")
     model.cpu()
     mixed = mix(model, examples)
-    pairs = np.repeat(examples.rewrites, _REPEATS)
-    fit_branch(model, labelled, np.concatenate([labelled.training, labelled.validation, pairs]))
+    fit_branch(model, labelled, np.concatenate([labelled.training, labelled.held_out]))
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
     history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
@@ -158,18 +157,21 @@ def plan(corpus: Corpus, settings: TrainingSettings, vocabulary_size: int) -> Ex
     )
     reviews = concatenate([labelled, rewrites])
     targets = (reviews.labels == 1).astype(np.float32)
-    if not len(rewrites):
-        return Examples(reviews, targets, training, validation)
     originals = find_originals(rewrites, labelled, vocabulary_size)
     held_out = np.isin(originals, validation)
     numbers = len(labelled) + np.arange(len(rewrites))
-    pairs = np.concatenate([numbers[~held_out], originals[~held_out & (originals >= 0)]])
+
+    def repeated(chosen: NDArray[np.bool_]) -> Indices:
+        pairs = np.concatenate([numbers[chosen], originals[chosen & (originals >= 0)]])
+        return np.tile(pairs, _REPEATS)
+
     return Examples(
         reviews,
         targets,
-        np.concatenate([training, np.tile(pairs, _REPEATS)]),
+        np.concatenate([training, repeated(~held_out)]),
         validation,
         numbers[held_out],
+        np.concatenate([validation, repeated(held_out)]),
     )
 
 

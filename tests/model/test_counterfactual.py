@@ -29,5 +29,10 @@ def test_a_review_like_no_other_has_no_original() -> None:
     assert find_originals(review(0, 15, 16, 17), LABELLED, 20).tolist() == [-1]
 
 
+def test_a_word_in_common_makes_no_original() -> None:
+    labelled = concatenate([LABELLED, review(0, 15, 16, 17, 18, 19)])
+    assert find_originals(review(0, 2, 15, 16, 17, 18, 19), labelled, 20).tolist() == [-1]
+
+
 def test_without_rewrites_there_is_nothing_to_find() -> None:
     assert len(find_originals(concatenate([]), LABELLED, 20)) == 0
