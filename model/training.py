@@ -141,15 +141,18 @@ class Trainer:
             if time.perf_counter() - told > _INTERVAL_S and done < len(batches):
                 self._save()
                 told = time.perf_counter()
-                self._tell(epoch, done, words / (told - started))
+                step_s = (told - started) / (done - done_before)
+                self._tell(epoch, done, words / (told - started), step_s)
         self._close_epoch(epoch, words, time.perf_counter() - started)
 
-    def _tell(self, epoch: int, done: int, speed: float) -> None:
+    def _tell(self, epoch: int, done: int, speed: float, step_s: float) -> None:
         """How far an epoch has come that takes minutes."""
         loss = statistics.fmean(self._progress.losses[-_POINTS:])
+        left = self.settings.epochs * self._steps_per_epoch - self._step
         self._say(
             f"{self._objective.name}, epoch {epoch + 1}/{self.settings.epochs},"
-            f" step {done}/{self._steps_per_epoch}: loss {loss:.4f}, {speed:.0f} tokens/s"
+            f" step {done}/{self._steps_per_epoch}: loss {loss:.4f}, {speed:.0f} tokens/s,"
+            f" {left * step_s:.0f} s left of {self._objective.name}"
         )
 
     def _stop_wanted(self) -> bool:
@@ -264,7 +267,7 @@ class Trainer:
         self._say(
             f"{self._objective.name}, epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}{accuracy},"
             f" {row['tokens_per_second']:.0f} tokens/s, {seconds_all:.1f} s,"
-            f" {seconds_all * (epochs - epoch - 1):.0f} s left"
+            f" {seconds_all * (epochs - epoch - 1):.0f} s left of {self._objective.name}"
         )
 
     def _save(self) -> None:

@@ -150,7 +150,7 @@ def test_one_line_an_epoch() -> None:
     trained(say=lines.append)
     expected = ["training, epoch 1/2", "training, epoch 2/2"]
     assert [line.split(":")[0] for line in lines] == expected
-    for part in ("loss", "validation accuracy", "tokens/s", "s left"):
+    for part in ("loss", "validation accuracy", "tokens/s", "s left of training"):
         assert part in lines[0]
 
 
@@ -168,6 +168,7 @@ def test_a_long_epoch_tells_how_far_it_is_and_keeps_what_it_has(
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, say=fall_at_step_3)
     assert "training, epoch 1/2, step 2/" in lines[-2]
+    assert lines[-2].endswith("s left of training")
     assert same_weights(trained(tmp_path, say=lines.append), trained())
     assert "going on from the checkpoint at step 3" in lines
     again = Run(tmp_path)
