@@ -87,8 +87,12 @@ def read_texts(folder: Path) -> list[str]:
 
 def read_production(folder: Path | None) -> Mapping[str, Any] | None:
     """evaluation.json of the version in production, or None where there is no such version."""
-    path = folder / "evaluation.json" if folder else None
-    if path is None or not path.exists():
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    path = folder / "evaluation.json"
+    if not path.exists():
         return None
     document = read_json(path)
     try:
@@ -132,6 +136,7 @@ def _production(production: Mapping[str, Any], document: Mapping[str, Any]) -> d
     same = all(known.get(name) == data[name] for name in ("sha256", "item_count"))
     return {
         "accuracy": theirs,
+        "item_count": known.get("item_count", 0),
         "difference": ours - float(theirs["value"]),
         "same_data": same and data["sha256"] != "unknown",
     }

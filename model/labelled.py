@@ -25,11 +25,16 @@ class _Row(NamedTuple):
 
 
 def find_table(folder: Path) -> Path | None:
-    """The one table of a folder, or None where none was given.
+    """The one table of a folder, or None for one that is empty or says that there is none.
 
-    Raises DataError for a folder that holds something else.
+    A table itself is found as well. Raises DataError for a folder that is not there or holds
+    something else.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    if folder.is_file():
+        return folder
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such table or folder")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
     tables = [path for path in files if path.suffix.lower() in _SUFFIXES]
     if len(tables) > 1 or len(files) > max(1, len(tables)):
         names = ", ".join(path.name for path in files[:5])

@@ -16,11 +16,11 @@ from model.baseline import fit_baseline, judge_baseline
 from model.errors import DataError
 from model.evaluation import Judged, encode_texts, evaluate, read_production, read_texts
 from model.explain import explain
-from model.files import read_json, write_file, write_json
+from model.files import read_json, sha256_of, write_file, write_json
 from model.highlights import Mistake
 from model.jobs import run_job
 from model.judging import combine, judge_branches, probability
-from model.labelled import find_table, read_labelled
+from model.labelled import NO_TABLE, find_table, read_labelled
 from model.ngrams import NgramBranch
 from model.predictor import Predictor
 from model.report import report_html
@@ -72,6 +72,8 @@ def run(options: argparse.Namespace) -> None:
     table = find_table(options.counterfactual) if options.counterfactual else None
     rewritten = read_table(table, artifact)[0] if table else None
     facts = made_of(options)
+    if table:
+        facts["SHA-256 of rewritten reviews to judge"] = sha256_of(table)
     test = judge_all(artifact, baseline, reviews)
     result = evaluate(
         test,
@@ -108,7 +110,10 @@ def open_artifact(folder: Path) -> Artifact:
 
 
 def read_table(path: Path, artifact: Artifact) -> tuple[Reviews, list[str]]:
-    texts, labels = read_labelled((find_table(path) if path.is_dir() else None) or path)
+    table = find_table(path)
+    if table is None:
+        raise DataError(f"{path}: holds no .csv or .tsv file")
+    texts, labels = read_labelled(table)
     return encode_texts(texts, labels, artifact.vocabulary), texts
 
 
@@ -154,6 +159,9 @@ def made_of(options: argparse.Namespace) -> dict[str, str]:
         facts["data"] = str(report["input"]["name"])
         facts["data SHA-256"] = str(report["input"]["sha256"])
         facts["dictionary SHA-256"] = str(report["vocabulary"]["sha256"])
+        trained = str(report.get("counterfactual", {}).get("sha256", NO_TABLE))
+        if trained != NO_TABLE:
+            facts["SHA-256 of rewritten reviews to train with"] = trained
     return facts
 
 

@@ -14,48 +14,84 @@ from model.files import write_json
 from model.jobs import run_job
 from model.lstm import LSTMConfig
 from model.recipe import Corpus, Run, train
-from model.settings import TrainingSettings
+from model.settings import PRECISIONS, TrainingSettings
 from model.shards import Reviews, concatenate, read_shards
 from model.vocabulary import Vocabulary
 from model.workers import join_workers
 
+MODEL = {
+    "embedding_dim": "numbers that stand for a word",
+    "hidden_dim": "numbers of state of an LSTM",
+    "max_review_length": "words of a review that the LSTMs read",
+    "dropout": "of what the LSTMs hold of a review; half of that of the words' vectors",
+}
+TRAINING = {
+    "pretraining_epochs": "times that all reviews are read without their labels, first of all",
+    "guessing_epochs": "times that labels are read before those of unlabelled reviews are guessed;"
+    " with 0 none are",
+    "epochs": "times at most that labels and guesses are learned",
+    "patience": "epochs without a better one after which training ends",
+    "batch_size": "reviews a step; a quarter of it in pre-training, fewer where reviews are few",
+    "learning_rate": "the highest of its cycle; pre-training takes 0.3 of it",
+    "clip_norm": "length to which a longer gradient is cut",
+    "validation_fraction": "share of the labelled reviews that is held out to judge on",
+    "seed": "of all that is drawn at random",
+    "precision": f"of multiplications in training: {', '.join(PRECISIONS)}",
+}
+
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
     """Hyperparameters come as flags, folders from the environment that SageMaker sets."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     folders = {
-        "--train": ("SM_CHANNEL_TRAIN", "/opt/ml/input/data/train"),
-        "--unlabelled": ("SM_CHANNEL_UNLABELLED", "/opt/ml/input/data/unlabelled"),
-        "--counterfactual": ("SM_CHANNEL_COUNTERFACTUAL", "/opt/ml/input/data/counterfactual"),
-        "--vocabulary": ("SM_CHANNEL_VOCABULARY", "/opt/ml/input/data/vocabulary"),
-        "--model-dir": ("SM_MODEL_DIR", "/opt/ml/model"),
-        "--output-data-dir": ("SM_OUTPUT_DATA_DIR", "/opt/ml/output/data"),
+        "--train": ("SM_CHANNEL_TRAIN", "input/data/train", "shards of labelled reviews"),
+        "--vocabulary": ("SM_CHANNEL_VOCABULARY", "input/data/vocabulary", "the dictionary"),
+        "--model-dir": ("SM_MODEL_DIR", "model", "where the model goes"),
+        "--output-data-dir": ("SM_OUTPUT_DATA_DIR", "output/data", "where the history goes"),
     }
-    for flag, (variable, default) in folders.items():
-        parser.add_argument(flag, type=Path, default=Path(environ.get(variable, default)))
-    parser.add_argument("--output-dir", type=Path, default=environ.get("SM_OUTPUT_DIR"))
-    parser.add_argument("--checkpoint-dir", type=Path, default=Path("/opt/ml/checkpoints"))
+    optional = {
+        "--unlabelled": ("SM_CHANNEL_UNLABELLED", "input/data/unlabelled", "shards of them"),
+        "--counterfactual": (
+            "SM_CHANNEL_COUNTERFACTUAL",
+            "input/data/counterfactual",
+            "shards of rewritten reviews",
+        ),
+    }
+    for flag, (variable, default, about) in (folders | optional).items():
+        folder = Path(environ.get(variable, Path("/opt/ml", default)))
+        parser.add_argument(
+            flag, type=_folder if flag in optional else Path, default=folder, help=about
+        )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=environ.get("SM_OUTPUT_DIR"),
+        help="where a failure is told; None is that above the history",
+    )
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        default=Path("/opt/ml/checkpoints"),
+        help="where a run that was broken off goes on from",
+    )
     model, training = LSTMConfig(1), TrainingSettings()
-    for name in ("embedding_dim", "hidden_dim", "max_review_length", "dropout"):
-        _add(parser, name, getattr(model, name))
-    for name in (
-        "epochs",
-        "pretraining_epochs",
-        "guessing_epochs",
-        "batch_size",
-        "learning_rate",
-        "seed",
-        "validation_fraction",
-    ):
-        _add(parser, name, getattr(training, name))
-    _add(parser, "patience", training.patience)
+    for defaults, settings in ((model, MODEL), (training, TRAINING)):
+        for name, about in settings.items():
+            default = getattr(defaults, name)
+            flag = f"--{name.replace('_', '-')}"
+            parser.add_argument(flag, type=type(default), default=default, help=about)
     options = parser.parse_args(arguments)
     options.output_dir = options.output_dir or options.output_data_dir.parent
     return options
 
 
-def _add(parser: argparse.ArgumentParser, name: str, default: float) -> None:
-    parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+def _folder(name: str) -> Path:
+    """One that is named must be there, while the channel that is the default need not."""
+    if not Path(name).is_dir():
+        raise argparse.ArgumentTypeError(f"{name}: no such folder")
+    return Path(name)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
@@ -65,23 +101,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
         unlabelled=read_channel(options.unlabelled, vocabulary, optional=True),
         counterfactual=read_channel(options.counterfactual, vocabulary, optional=True),
     )
-    config = LSTMConfig(
-        vocabulary_size=len(vocabulary),
-        embedding_dim=options.embedding_dim,
-        hidden_dim=options.hidden_dim,
-        max_review_length=options.max_review_length,
-        dropout=options.dropout,
-    )
-    settings = TrainingSettings(
-        epochs=options.epochs,
-        pretraining_epochs=options.pretraining_epochs,
-        guessing_epochs=options.guessing_epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        validation_fraction=options.validation_fraction,
-        patience=options.patience,
-        seed=options.seed,
-    )
+    config = LSTMConfig(len(vocabulary), **{name: getattr(options, name) for name in MODEL})
+    settings = TrainingSettings(**{name: getattr(options, name) for name in TRAINING})
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with join_workers(environ) as workers:
@@ -108,7 +129,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
 
 
 def read_channel(folder: Path, vocabulary: Vocabulary, *, optional: bool = False) -> Reviews:
-    """The reviews of a channel; of an optional one that is not there, none."""
+    """The reviews of a channel; of an optional one that was not given, none."""
     if optional and not folder.is_dir():
         return concatenate([])
     return read_shards(folder, vocabulary.sha256, len(vocabulary))

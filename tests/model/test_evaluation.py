@@ -105,6 +105,8 @@ def test_texts_are_read_in_the_order_of_the_shards(tmp_path: Path) -> None:
 
 def test_no_version_in_production_is_no_error(tmp_path: Path) -> None:
     assert read_production(None) is None
+    with pytest.raises(DataError, match="wrong: no such folder"):
+        read_production(tmp_path / "wrong")
     assert read_production(write_folder(tmp_path, {"none": b"no table"})) is None
 
 

@@ -155,6 +155,14 @@ def test_a_folder_without_one_table_is_refused(
         find_table(write_folder(tmp_path, files))
 
 
+def test_a_table_is_found_where_it_is_named_and_a_wrong_name_is_told(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "given", {"a.tsv": b""})
+    assert find_table(folder) == find_table(folder / "a.tsv") == folder / "a.tsv"
+    assert find_table(write_folder(tmp_path / "none", {"none": b""})) is None
+    with pytest.raises(DataError, match="gvien: no such table or folder"):
+        find_table(tmp_path / "gvien")
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_two_runs_give_the_same_bytes(
     tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from model.files import sha256_of
 from model.shards import shard_name, write_shard
 from steps.evaluate import main
 from tests.model.factory import encoded, packed, unvouched, vocabulary, write_folder
@@ -72,7 +73,7 @@ def test_baseline_rewritten_reviews_and_production_are_measured_when_given(
             "production/evaluation.json": b'{"binary_classification_metrics":'
             b' {"accuracy": {"value": 0.5, "standard_deviation": 0.1}}}',
             "report/data_report.json": b'{"input": {"name": "a.tar.gz", "sha256": "12ab"},'
-            b' "vocabulary": {"sha256": "34cd"}}',
+            b' "vocabulary": {"sha256": "34cd"}, "counterfactual": {"sha256": "56ef"}}',
         },
     )
     folders = {"counterfactual": "rewritten", "production": "production", "data-report": "report"}
@@ -87,9 +88,19 @@ def test_baseline_rewritten_reviews_and_production_are_measured_when_given(
     assert result["production"]["accuracy"]["value"] == 0.5
     assert result["dataset"] == {"item_count": 20, "sha256": "12ab"}
     page = (tmp_path / "out/report.html").read_text()
-    for words in ("MinAdvantageOverBaseline", "12ab", "34cd", "most confident mistakes", "<mark"):
+    judged = sha256_of(tmp_path / "rewritten/dev.tsv")
+    for words in ("MinAdvantageOverBaseline", "12ab", "34cd", "56ef", judged, "<mark"):
         assert words in page
     assert "NBSVM" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--counterfactual", "--production", "--labelled"])
+def test_what_is_named_must_be_there(
+    tmp_path: Path, artifact: Path, flag: str, test_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = [] if flag == "--labelled" else ["--test", str(test_shards)]
+    assert evaluate(artifact, tmp_path, *test, flag, str(tmp_path / "wrong")) == 1
+    assert "wrong: no such" in capsys.readouterr().err
 
 
 def test_texts_that_are_not_those_of_the_shards_are_refused(

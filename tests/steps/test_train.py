@@ -146,3 +146,20 @@ def test_every_hyperparameter_is_a_flag() -> None:
     options = train.parse(flags, {})
     assert (options.pretraining_epochs, options.guessing_epochs) == (8, 9)
     assert (options.patience, options.checkpoint_dir) == (7, Path("/c"))
+
+
+def test_a_channel_that_is_named_must_be_there(
+    job: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        job("--unlabelled", str(tmp_path / "wrong"))
+    assert "wrong: no such folder" in capsys.readouterr().err
+
+
+def test_every_flag_says_what_it_is(job: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        job("--help")
+    said = capsys.readouterr().out
+    flags = [*train.MODEL, *train.TRAINING]
+    assert all(f"--{flag.replace('_', '-')}" in said for flag in flags)
+    assert "share of the labelled reviews that is held out" in " ".join(said.split())
