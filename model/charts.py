@@ -11,13 +11,16 @@ _ROW, _NAMES, _VALUES = 26, 214, 62
 
 
 class Line(NamedTuple):
-    """Points joined by a line; `style` is a class of the style sheet: one, two or guide."""
+    """Points joined by a line; `style` is a class of the style sheet: one, two or guide.
+
+    `radii` are those of the points' dots; without, none are drawn.
+    """
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
     style: str = "one"
-    dots: bool = False
+    radii: Sequence[float] = ()
 
 
 class Axis(NamedTuple):
@@ -76,11 +79,10 @@ def line_chart(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
         points = [place(*point) for point in zip(line.xs, line.ys, strict=True)]
         joined = " ".join(f"{across},{down}" for across, down in points)
         parts.append(f'<polyline class="line {line.style}" points="{joined}"/>')
-        if line.dots:
-            parts += [
-                f'<circle class="dot {line.style}" cx="{across}" cy="{down}" r="3.5"/>'
-                for across, down in points
-            ]
+        parts += [
+            f'<circle class="dot {line.style}" cx="{across}" cy="{down}" r="{radius:.2g}"/>'
+            for (across, down), radius in zip(points, line.radii, strict=bool(line.radii))
+        ]
     return _svg(title, WIDTH, HEIGHT, parts)
 
 

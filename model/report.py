@@ -1,5 +1,6 @@
 """report.html: what a reviewer needs to see of a version, in one file without outside parts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -33,7 +34,7 @@ def report_html(
     """
     bars = bars or {}
     sections = (
-        _comparison(evaluation, bars),
+        _comparison(evaluation, bars, unseen=unseen),
         _curves(evaluation),
         _training(history or {}),
         _slices(evaluation),
@@ -49,23 +50,30 @@ def report_html(
         "<h1>Evaluation of a sentiment model</h1>"
         f'<p class="soft">{(_TEST if unseen else _GIVEN).format(count=count)}'
         " Ranges are 95&nbsp;% confidence.</p>"
-        f"{_tiles(evaluation, bars)}{''.join(sections)}</main></body></html>\n"
+        f"{_tiles(evaluation, bars, unseen=unseen)}{''.join(sections)}</main></body></html>\n"
     )
 
 
-def _accuracy(part: Document) -> tuple[float, float]:
-    """Value and half the width of its confidence interval."""
-    figure = part["accuracy"]
-    deviation = figure["standard_deviation"]
-    half = _CONFIDENCE * deviation if isinstance(deviation, int | float) else 0.0
-    return float(figure["value"]), half
+def _accuracy(part: Document) -> float:
+    return float(part["accuracy"]["value"])
 
 
-def _tiles(evaluation: Document, bars: Mapping[str, float]) -> str:
+def _range(share: float, count: int) -> tuple[float, float]:
+    """Its confidence interval after Wilson (1927), which holds near 0 and 1 as well."""
+    if not count:
+        return share, share  # of an older version it is not known how many were judged
+    square = _CONFIDENCE**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _tiles(evaluation: Document, bars: Mapping[str, float], *, unseen: bool) -> str:
     metrics = evaluation["binary_classification_metrics"]
-    value, half = _accuracy(metrics)
+    value = _accuracy(metrics)
     minimum = bars.get("MinAccuracy")
-    tiles = [_tile("Test accuracy", _percent(value), f"± {_points(half)} points")]
+    name = "Test accuracy" if unseen else "Accuracy"
+    tiles = [_accuracy_tile(name, metrics, evaluation["dataset"]["item_count"])]
     if minimum is not None:
         tiles.append(_gate_tile("Gate", value, minimum, f"MinAccuracy {_percent(minimum)}"))
     if "baseline" in evaluation:
@@ -76,18 +84,23 @@ def _tiles(evaluation: Document, bars: Mapping[str, float]) -> str:
             _tile(
                 f"Against {name}",
                 f"{_signed(advantage)} points",
-                f"{name} reaches {_percent(_accuracy(evaluation['baseline'])[0])}",
+                f"{name} reaches {_percent(_accuracy(evaluation['baseline']))}",
                 "good" if advantage >= least else "bad",
             )
         )
     if "production" in evaluation:
         tiles.append(_production_tile(evaluation["production"], bars))
     if "counterfactual" in evaluation:
-        value, half = _accuracy(evaluation["counterfactual"])
-        tiles.append(_tile("Rewritten reviews", _percent(value), f"± {_points(half)} points"))
+        rewritten = evaluation["counterfactual"]
+        tiles.append(_accuracy_tile("Rewritten reviews", rewritten, rewritten["item_count"]))
     error = evaluation["calibration"]["expected_calibration_error"]
     tiles.append(_tile("Calibration error", f"{error:.3f}", "expected, 15 bins"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _accuracy_tile(name: str, part: Document, count: int) -> str:
+    low, high = _range(_accuracy(part), count)
+    return _tile(name, _percent(_accuracy(part)), f"{100 * low:.1f} to {_percent(high)}")
 
 
 def _gate_tile(name: str, value: float, minimum: float, about: str) -> str:
@@ -97,7 +110,7 @@ def _gate_tile(name: str, value: float, minimum: float, about: str) -> str:
 
 def _production_tile(production: Document, bars: Mapping[str, float]) -> str:
     difference = production["difference"]
-    about = f"it reaches {_percent(_accuracy(production)[0])}"
+    about = f"it reaches {_percent(_accuracy(production))}"
     style = "good" if -difference <= bars.get("MaxAccuracyDrop", 0.0) else "bad"
     if not production["same_data"]:
         about, style = f"{about} on other data", ""
@@ -111,34 +124,39 @@ def _tile(name: str, value: str, about: str, style: str = "") -> str:
     )
 
 
-def _comparison(evaluation: Document, bars: Mapping[str, float]) -> str:
-    dots = [_dot("This version", evaluation["binary_classification_metrics"]), *_beside(evaluation)]
+def _comparison(evaluation: Document, bars: Mapping[str, float], *, unseen: bool) -> str:
+    count = evaluation["dataset"]["item_count"]
+    version = _dot("This version", evaluation["binary_classification_metrics"], count)
+    dots = [version, *_beside(evaluation, count)]
     if "production" in evaluation:
-        dots.append(_dot("Version in production", evaluation["production"], "two"))
+        production = evaluation["production"]
+        count = production.get("item_count", 0)
+        dots.append(_dot("Version in production", production, count, "two"))
     minimum = bars.get("MinAccuracy")
     note = "The dashed line is MinAccuracy, below which nothing is registered."
     chart = dot_chart("Accuracy of this version and what it is held against", dots, bar=minimum)
-    cards = _card("On the test reviews", chart)
+    cards = _card("On the test reviews" if unseen else "On the reviews given", chart)
     if "counterfactual" in evaluation:
         cards += _rewritten(evaluation["counterfactual"])
     return _section("Accuracy", note if minimum is not None else "", _grid(cards))
 
 
-def _beside(judged: Document) -> list[Dot]:
+def _beside(judged: Document, count: int) -> list[Dot]:
     """What judged the same reviews as a version: its branches by themselves, and the baseline."""
     names = {"lstm": "Its LSTM alone", "ngrams": "Its n-grams alone"}
     dots = [
-        _dot(names.get(name, name), branch, "third")
+        _dot(names.get(name, name), branch, count, "third")
         for name, branch in judged.get("branches", {}).items()
     ]
     if "baseline" in judged:
-        dots.append(_dot(f"{judged['baseline']['name']} baseline", judged["baseline"], "two"))
+        name = judged["baseline"]["name"]
+        dots.append(_dot(f"{name} baseline", judged["baseline"], count, "two"))
     return dots
 
 
 def _rewritten(counterfactual: Document) -> str:
-    dots = [_dot("This version", counterfactual), *_beside(counterfactual)]
     count = counterfactual["item_count"]
+    dots = [_dot("This version", counterfactual, count), *_beside(counterfactual, count)]
     about = (
         f"{count:,} reviews that people changed as little as they could until the label flipped:"
         " a model that only counts words keeps the old verdict."
@@ -147,9 +165,9 @@ def _rewritten(counterfactual: Document) -> str:
     return _card("On rewritten reviews", f'{chart}<p class="key">{about}</p>')
 
 
-def _dot(name: str, part: Document, style: str = "one", size: int = 0) -> Dot:
-    value, half = _accuracy(part)
-    return Dot(name, value, max(0.0, value - half), min(1.0, value + half), style, size)
+def _dot(name: str, part: Document, count: int, style: str = "one", size: int = 0) -> Dot:
+    value = _accuracy(part)
+    return Dot(name, value, *_range(value, count), style, size)
 
 
 def _curves(evaluation: Document) -> str:
@@ -157,6 +175,7 @@ def _curves(evaluation: Document) -> str:
     roc = metrics["receiver_operating_characteristic_curve"]
     recall = metrics["precision_recall_curve"]
     bins = evaluation["calibration"]["bins"]
+    largest = max(one["size"] for one in bins)
     diagonal = Line("", (0, 1), (0, 1), "guide")
     cards = [
         _card(
@@ -187,16 +206,22 @@ def _curves(evaluation: Document) -> str:
                         "",
                         [one["confidence"] for one in bins],
                         [one["accuracy"] for one in bins],
-                        dots=True,
+                        radii=[_radius(one["size"] / largest) for one in bins],
                     ),
                 ],
                 Axis("confidence in the verdict", 0.5, 1.0, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
                 share_axis("share of right verdicts"),
-            ),
+            )
+            + '<p class="key">The larger a dot, the more verdicts are of that confidence.</p>',
         ),
         _card("Confusion", _confusion(metrics["confusion_matrix"])),
     ]
     return _section("How it decides", "", _grid("".join(cards)))
+
+
+def _radius(share: float) -> float:
+    """Of a dot whose area tells the share; the least are still seen."""
+    return max(2.0, 8.0 * math.sqrt(share))
 
 
 def _confusion(matrix: Document) -> str:
@@ -224,7 +249,7 @@ def _training(history: Document) -> str:
         title = "Accuracy of the LSTM on the validation slice"
         chart = line_chart(
             title,
-            [Line("", epochs, accuracies, "one", dots=True)],
+            [Line("", epochs, accuracies, radii=[3.5] * len(epochs))],
             nice_axis("epoch", epochs, whole=True),
             nice_axis("", accuracies),
         )
@@ -234,8 +259,20 @@ def _training(history: Document) -> str:
     return _section(
         "Training",
         "Losses on what is learned, with guesses where some are made. The slice is held out, and"
-        " the version is the epoch that does best on it. See docs/training.md on the parts.",
+        " the version is the epoch that does best on it. See docs/training.md on the parts."
+        + _mixed(history.get("mix", {})),
         _grid("".join(cards)),
+    )
+
+
+def _mixed(mix: Mapping[str, float]) -> str:
+    """How the branches were put together, on the slice."""
+    if not {"ngram_share", "temperature"} <= mix.keys():
+        return ""
+    return (
+        f" How much each branch counts was fitted on it too: the n-grams"
+        f" {_percent(mix['ngram_share'])}, the LSTM the rest, at a temperature of"
+        f" {mix['temperature']:.2f}."
     )
 
 
@@ -263,9 +300,10 @@ def _slices(evaluation: Document) -> str:
         dots: list[Dot] = []
         for one in evaluation["slices"]:
             if one["group"] == group:
-                dots.append(_dot(one["name"], one, size=one["item_count"]))
+                count = one["item_count"]
+                dots.append(_dot(one["name"], one, count, size=count))
                 if "baseline" in one:
-                    dots.append(_dot("", one["baseline"], "two"))
+                    dots.append(_dot("", one["baseline"], count, "two"))
         cards.append(_card(f"By {group}", dot_chart(f"Accuracy by {group}", dots)))
     name = evaluation["baseline"]["name"] if baseline else ""
     key = _key(("one", "this version"), *((("two", f"{name} baseline"),) if baseline else ()))
@@ -321,10 +359,6 @@ def _percent(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _figure(metric: Document) -> str:

@@ -66,6 +66,7 @@ DROP_PATH = "accuracy_drop.value"
 REPORTED_PARAMETERS = (
     "InputDataUrl",
     "CounterfactualDataUrl",
+    "CounterfactualTestUrl",
     "TextPreset",
     "VocabularySize",
     "MaxReviews",

@@ -39,6 +39,7 @@ HISTORY = {
         {"epoch": 1, "loss": 0.6, "validation_accuracy": 0.7, "validation_loss": 0.5},
         {"epoch": 2, "loss": 0.4, "validation_accuracy": 0.8, "validation_loss": 0.4},
     ],
+    "mix": {"ngram_share": 0.37, "temperature": 0.944},
 }
 
 
@@ -116,6 +117,7 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
         "taken for positive",
         "Accuracy of the LSTM on the validation slice",
         "Guesses: loss",
+        "at a temperature of 0.94",
         "By length",
         "By negation",
         "By contrast",
@@ -126,6 +128,20 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
 )
 def test_the_page_shows(words: str) -> None:
     assert words in whole()
+
+
+def test_a_judgement_without_a_mistake_is_not_certain() -> None:
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 50)
+    judged = Judged(labels, labels.astype(np.float64))
+    page = report_html(evaluate(judged, np.full(100, 9), []))
+    # Wilson's interval of 100 in 100, as statistics packages give it
+    assert "96.3 to 100.0\N{NO-BREAK SPACE}%" in page
+
+
+def test_a_table_that_was_given_is_not_called_test_reviews() -> None:
+    page = report_html(document(), unseen=False)
+    assert "est accuracy" not in page
+    assert "On the test reviews" not in page
 
 
 def test_what_was_not_measured_is_not_shown() -> None:
