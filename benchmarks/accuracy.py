@@ -4,7 +4,8 @@
 
 Each run is the jobs of the pipeline, one after the other, with their defaults and a seed. A run
 that is there already for the same code, data and machine is not repeated, so that a part can be run
-at a time; what is recorded is a whole of all kinds and seeds.
+at a time. A kind is recorded when all its seeds have been run; what is recorded of the other kind
+stays, and each run names its commit and machine.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 
 from benchmarks import tables
-from benchmarks.record import ROOT, commit, machine, record, versions
+from benchmarks.record import RESULTS, ROOT, commit, machine, record, versions
 from model.files import sha256_of
 from pipeline.source import stage
 
@@ -192,9 +193,19 @@ def measure(
     kept = made / "figures.json"
     if not kept.exists():
         # runs of one kind may be of another commit than the rest, which this makes plain
-        run = {"commit": commit(), **run_pipeline(source, rewritten, kind, seed, made)}
+        origin = {"commit": commit(), "processor": machine()["processor"]}
+        run = origin | run_pipeline(source, rewritten, kind, seed, made)
         kept.write_text(json.dumps(run))
     return {"seed": seed, **json.loads(kept.read_text())}
+
+
+def recorded() -> dict[str, list[dict[str, Any]]]:
+    """The runs of each kind that were recorded last."""
+    path = RESULTS / "accuracy.json"
+    if not path.exists():
+        return {}
+    runs: dict[str, list[dict[str, Any]]] = json.loads(path.read_text())["figures"]["runs"]
+    return runs
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -219,15 +230,20 @@ def main(arguments: Sequence[str]) -> None:
     peaks = peak_flops()
     speed = statistics.mean(one["tokens_per_second"] for one in found.values()) * lstm_flops()
     shares = {f"share_of_{kind}_peak": round(speed / peak, 3) for kind, peak in peaks.items()}
-    targets = [dataclasses.asdict(target) for target in TARGETS]
-    figures = {"means": found, "runs": runs, "targets": targets, "peak_flops": peaks}
     for line in (*table(found), *(f"{name}: {value}" for name, value in shares.items())):
         print(line)
-    if set(runs) == {PLAIN, PAIRS} and set(SEEDS) <= set(options.seeds):
+    if set(SEEDS) <= set(options.seeds):
+        whole = recorded() | runs
+        figures = {
+            "means": {kind: means(whole[kind]) for kind in (PLAIN, PAIRS) if kind in whole},
+            "runs": {kind: whole[kind] for kind in (PLAIN, PAIRS) if kind in whole},
+            "targets": [dataclasses.asdict(target) for target in TARGETS],
+            "peak_flops": peaks,
+        }
         record("accuracy", figures | shares)
         tables.write()
     else:
-        print("a part of the runs: benchmarks/results/accuracy.json is left as it is")
+        print("a part of the seeds: benchmarks/results/accuracy.json is left as it is")
 
 
 if __name__ == "__main__":

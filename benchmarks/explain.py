@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import tables
 from benchmarks.record import record
 from model.artifact import load_artifact, unpack
 from model.batches import pad
@@ -111,6 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)  # as it is served
     figures = measure(open_predictor(options.artifact), test_reviews(options.archive))
     print(record("explain", figures).read_text(), end="")
+    tables.write()
     return 0
 
 

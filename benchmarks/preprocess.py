@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tables
 from benchmarks.record import ROOT, record
 from model.preprocessing import SPLITS
 from model.reviews import Source, find_source
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         figures = MEASURES[options.measure](options.archive, Path(scratch))
     print(record(options.measure, figures).read_text(), end="")
+    tables.write()
     return 0
 
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tables
 from pipeline.commit import source_commit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,9 +42,8 @@ def record(
 
 def commit() -> str:
     """That is measured; results of other benchmarks do not make it another program."""
-    return source_commit(
-        ROOT, ignoring=("benchmarks/results", "docs/serving.md", "docs/training.md")
-    )
+    pages = (f"docs/{page}" for page in tables.PAGES)
+    return source_commit(ROOT, ignoring=("benchmarks/results", *pages))
 
 
 def machine() -> dict[str, Any]:

@@ -135,9 +135,52 @@ def engines(figures: dict[str, Any]) -> str:
     return f"{_table(['engine', *ENGINE_COLUMNS.values()], rows)}\n"
 
 
+EXPLAIN = {
+    "sum_agrees_with_logit": "reviews whose weights add up to the verdict's side, as they are given",
+    "sum_agrees_before_the_rest_is_spread": "the same, of the gradients alone",
+    "logit_lost_without_the_ten_heaviest_words": "of the logit, lost without the ten heaviest words",
+    "logit_lost_without_ten_words_at_random": "of the logit, lost without ten words at random",
+    "explain_ms": "a review explained, ms",
+    "forward_and_backward_ms": "one pass forwards and backwards, ms",
+    "predict_ms": "a review judged, ms",
+}
+
+
+def explained(figures: dict[str, Any]) -> str:
+    rows = [[label, f"{figures[name]:g}"] for name, label in EXPLAIN.items()]
+    heads = [f"{figures['reviews']} test reviews", ""]
+    return f"{_table(heads, rows)}\n"
+
+
+def preprocess_speed(figures: dict[str, Any]) -> str:
+    rows = [
+        [preset, f"{run['reviews_per_second']:,.0f}", f"{run['seconds']:.1f}"]
+        for preset, run in figures.items()
+    ]
+    return f"{_table(['text preset', 'reviews a second, archive to shards', 's'], rows)}\n"
+
+
+def preprocess_memory(figures: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{times} ×",
+            f"{run['reviews']:,}",
+            f"{run['seconds']:.1f}",
+            f"{run['peak_memory_mib']:,}",
+        ]
+        for times, run in figures.items()
+    ]
+    return f"{_table(['archive', 'reviews', 's', 'memory of all processes, MiB'], rows)}\n"
+
+
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "serving.md": {"serve": serve, "limits": limits, "engines": engines},
     "training.md": {"accuracy": accuracy},
+    "evaluation.md": {"explain": explained},
+    "preprocessing.md": {
+        "preprocess-speed": preprocess_speed,
+        "preprocess-memory": preprocess_memory,
+    },
 }
 
 
@@ -145,8 +188,11 @@ def written(name_of_page: str, folder: Path = RESULTS) -> str:
     """The page with its tables made anew."""
     page = (DOCS / name_of_page).read_text("utf-8")
     for name, section in PAGES[name_of_page].items():
-        result = json.loads((folder / f"{name}.json").read_text())
-        text = f"{section(result['figures'])}\n{_origin(name, result)}\n"
+        path = folder / f"{name}.json"
+        text = ""
+        if path.exists():
+            result = json.loads(path.read_text())
+            text = f"{section(result['figures'])}\n{_origin(name, result)}\n"
         start, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, _, rest = page.partition(start)
         _, _, after = rest.partition(end)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,11 +34,18 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    names: list[str] = []
-    monkeypatch.setattr(accuracy, "record", lambda name, figures: names.append(name))
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was recorded, one after the other."""
+    found: list[dict[str, Any]] = []
+
+    def record(name: str, figures: dict[str, Any]) -> None:
+        found.append(figures)
+        (tmp_path / f"{name}.json").write_text(json.dumps({"figures": figures}))
+
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    monkeypatch.setattr(accuracy, "record", record)
     monkeypatch.setattr(accuracy.tables, "write", lambda: None)
-    return names
+    return found
 
 
 def keep(data: list[str], runs: dict[tuple[str, int], dict[str, float]]) -> None:
@@ -49,7 +57,7 @@ def keep(data: list[str], runs: dict[tuple[str, int], dict[str, float]]) -> None
 
 
 def test_a_whole_is_recorded_and_every_target_has_its_line(
-    data: list[str], recorded: list[str], capsys: pytest.CaptureFixture[str]
+    data: list[str], recorded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = (accuracy.PLAIN, accuracy.PAIRS)
     keep(data, {(kind, seed): MET for kind in kinds for seed in accuracy.SEEDS})
@@ -57,16 +65,30 @@ def test_a_whole_is_recorded_and_every_target_has_its_line(
     lines = capsys.readouterr().out.splitlines()
     for target, line in zip(accuracy.TARGETS, lines, strict=False):
         assert line.startswith(target.kind) and target.name in line and line.endswith(" met"), line
-    assert recorded == ["accuracy"]
+    assert [[*figures["runs"]] for figures in recorded] == [[*kinds]]
+
+
+def test_a_kind_that_is_run_anew_leaves_the_other_as_it_was_recorded(
+    data: list[str], recorded: list[dict[str, Any]]
+) -> None:
+    kinds = (accuracy.PLAIN, accuracy.PAIRS)
+    keep(data, {(kind, seed): MET for kind in kinds for seed in accuracy.SEEDS})
+    accuracy.main(data)
+    (accuracy.ROOT / "model" / "code.py").write_text("pass")
+    better = MET | {"accuracy": 0.94}
+    keep(data, {(accuracy.PAIRS, seed): better for seed in accuracy.SEEDS})
+    accuracy.main([*data, "--only", accuracy.PAIRS])
+    means = recorded[-1]["means"]
+    assert [means[kind]["accuracy"] for kind in kinds] == [0.93, 0.94]
 
 
 def test_a_part_is_printed_and_not_recorded(
-    data: list[str], recorded: list[str], capsys: pytest.CaptureFixture[str]
+    data: list[str], recorded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep(data, {(accuracy.PLAIN, 1): MET | {"minutes": 16.0}})
     accuracy.main([*data, "--seeds", "1", "--only", accuracy.PLAIN])
     said = capsys.readouterr().out
-    assert "not met" in said and "not measured" in said and "a part of the runs" in said
+    assert "not met" in said and "not measured" in said and "a part of the seeds" in said
     assert not recorded
 
 

@@ -29,6 +29,12 @@ def test_another_result_changes_the_page(tmp_path: Path) -> None:
     assert "| after the kill: back within, s | ≤ 5 | never |" in page
 
 
+def test_what_was_not_measured_yet_has_no_table(tmp_path: Path) -> None:
+    page = tables.written("preprocessing.md", tmp_path)
+    for name in tables.PAGES["preprocessing.md"]:
+        assert f"<!-- {name} -->\n<!-- end -->" in page
+
+
 def test_the_readme_names_the_accuracy_that_was_measured() -> None:
     figures = json.loads((tables.RESULTS / "accuracy.json").read_text())["figures"]
     found = figures["means"]["default parameters"]
