@@ -136,10 +136,10 @@ def engines(figures: dict[str, Any]) -> str:
 
 
 EXPLAIN = {
-    "sum_agrees_with_logit": "reviews whose weights add up to the verdict's side, as they are given",
-    "sum_agrees_before_the_rest_is_spread": "the same, of the gradients alone",
-    "logit_lost_without_the_ten_heaviest_words": "of the logit, lost without the ten heaviest words",
-    "logit_lost_without_ten_words_at_random": "of the logit, lost without ten words at random",
+    "sum_agrees_with_logit": "share of reviews whose weights add up to the verdict's side",
+    "sum_agrees_before_the_rest_is_spread": "the same of the gradients alone",
+    "logit_lost_without_the_ten_heaviest_words": "share of the logit lost without ten heavy words",
+    "logit_lost_without_ten_words_at_random": "the same without ten words at random",
     "explain_ms": "a review explained, ms",
     "forward_and_backward_ms": "one pass forwards and backwards, ms",
     "predict_ms": "a review judged, ms",
@@ -163,14 +163,16 @@ def preprocess_speed(figures: dict[str, Any]) -> str:
 def preprocess_memory(figures: dict[str, Any]) -> str:
     rows = [
         [
-            f"{times} ×",
+            times,
             f"{run['reviews']:,}",
             f"{run['seconds']:.1f}",
             f"{run['peak_memory_mib']:,}",
         ]
         for times, run in figures.items()
     ]
-    return f"{_table(['archive', 'reviews', 's', 'memory of all processes, MiB'], rows)}\n"
+    return (
+        f"{_table(['times the archive', 'reviews', 's', 'memory of all processes, MiB'], rows)}\n"
+    )
 
 
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
