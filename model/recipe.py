@@ -44,7 +44,7 @@ Guesses = NDArray[np.float32]
 _SHARES = np.linspace(0.0, 1.0, 101)
 _SMALLER = 4  # batches of pre-training; by trial, two epochs of them teach more than four of large
 _SLOWER = 0.3  # learning rate of pre-training, as a share of the others'
-_REPEATS = 3  # how often an epoch meets a rewrite, and its original besides once as a review
+_REPEATS = 3  # how often an epoch meets a rewrite, and its original
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def plan(corpus: Corpus, settings: TrainingSettings, vocabulary_size: int) -> Ex
     numbers = len(labelled) + np.arange(len(rewrites))
 
     def repeated(chosen: NDArray[np.bool_]) -> Indices:
-        pairs = np.concatenate([numbers[chosen], originals[chosen & (originals >= 0)]])
-        return np.tile(pairs, _REPEATS)
+        known = np.unique(originals[chosen & (originals >= 0)])  # is met once as any review
+        return np.concatenate([np.tile(numbers[chosen], _REPEATS), np.tile(known, _REPEATS - 1)])
 
     return Examples(
         reviews,
