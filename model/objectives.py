@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.batches import batch_of
-from model.calibration import fit_temperature
+from model.calibration import fit_platt
 from model.examples import Examples, Indices
 from model.judging import judge_lstm, log_loss
 from model.lstm import SentimentLSTM
@@ -28,7 +28,7 @@ def words_read(model: SentimentLSTM) -> int:
 
 
 class Judgement(NamedTuple):
-    """On the slice held out; the loss is the log loss at the temperature that suits it best."""
+    """On the slice held out; the loss is the log loss once calibrated there."""
 
     accuracy: float
     loss: float
@@ -107,5 +107,6 @@ class Verdicts:
         validation = self._examples.validation
         logits = judge_lstm(self.model, self.reviews, validation)
         wanted = self._examples.targets[validation] >= 0.5
-        loss = log_loss(logits / fit_temperature(logits, wanted), wanted)
+        temperature, shift = fit_platt(logits, wanted)
+        loss = log_loss((logits + shift) / temperature, wanted)
         return Judgement(float(((logits >= 0) == wanted).mean()), loss)

@@ -5,9 +5,9 @@
 3. A copy of the LSTM learns from the labels. Together with the n-grams it guesses how
    likely each unlabelled review is positive (distillation, Hinton et al., arXiv 1503.02531).
 4. The LSTM, as pre-trained, learns from the labels, and from the guesses where there are any.
-5. How much each branch counts, and the temperature of their mean, are fitted on the slice, as they
-   are before the guessing. Then the n-grams are fitted once more, now to the slice as well; what
-   the history says of the slice is from before that.
+5. How much each branch counts, a shift of both and the temperature of their mean are fitted on the
+   slice, as they are before the guessing. Then the n-grams are fitted once more, now to the slice
+   as well; what the history says of the slice is from before that.
 
 Reviews that people rewrote until the label flipped, where there are any, count for more than
 others, and so do their originals; those whose original is in the slice are held out with it.
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from model.calibration import expected_calibration_error, fit_temperature
+from model.calibration import expected_calibration_error, fit_platt
 from model.checkpoints import Checkpoint, load_checkpoint, run_digest, save_checkpoint
 from model.counterfactual import find_originals
 from model.examples import Examples, Indices, split_validation
@@ -140,6 +141,7 @@ def train(config: LSTMConfig, corpus: Corpus, run: Run) -> tuple[SentimentLSTM, 
     model.cpu()
     mixed = mix(model, examples)
     fit_branch(model, labelled, np.concatenate([labelled.training, labelled.held_out]))
+    move(model.ngrams.bias, mixed["shift"])
     run.say(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in mixed.items()))
     history = {"format": 1, "settings": asdict(settings), "before": before, "epochs": epochs}
     return model, history | {"mix": mixed}
@@ -217,9 +219,10 @@ def with_guesses(labelled: Examples, unlabelled: Reviews, guesses: Guesses) -> E
 
 def mix(model: SentimentLSTM, examples: Examples) -> dict[str, float]:
     """Fit what the mean of the branches needs, and measure it on what was held out."""
-    branches, wanted = fit_mean(model, examples)
+    shift, branches, wanted = fit_mean(model, examples)
     figures = {
         "ngram_share": model.ngram_share.item(),
+        "shift": shift,
         "temperature": model.temperature.item(),
     }
     for name, said, right in zip(("validation", "rewrites"), branches, wanted, strict=False):
@@ -231,12 +234,13 @@ def mix(model: SentimentLSTM, examples: Examples) -> dict[str, float]:
 
 def fit_mean(
     model: SentimentLSTM, examples: Examples
-) -> tuple[list[Branches], list[NDArray[np.bool_]]]:
-    """Set the n-grams' share and the temperature to what gives the slice the least log loss.
+) -> tuple[float, list[Branches], list[NDArray[np.bool_]]]:
+    """Give the slice the least log loss by the n-grams' share, a shift and the temperature.
 
-    Rewrites held out, where there are any, count as much as the slice for the share. The
-    temperature is the slice's alone: it is for reviews as people write them. What each branch
-    says of slice and rewrites is returned, with what it was to say.
+    The shift, which is returned, is added to the bias of both branches. Rewrites held out, where
+    there are any, count as much as the slice for the share. Shift and temperature are the slice's
+    alone: they are for reviews as people write them. What each branch then says of slice and
+    rewrites is returned as well, with what it was to say.
     """
     held_out: list[Indices] = [examples.validation]
     if len(examples.rewrites):
@@ -246,16 +250,24 @@ def fit_mean(
     best = np.inf
     for share in _SHARES:
         logits = [(1 - share) * said["lstm"] + share * said["ngrams"] for said in branches]
-        temperature = _temperature(logits[0], wanted[0])
+        temperature, moved = fit_platt(logits[0], wanted[0])
         loss = sum(
-            log_loss(found / temperature, right)
+            log_loss((found + moved) / temperature, right)
             for found, right in zip(logits, wanted, strict=True)
         )
         if loss < best:
-            best, chosen = loss, (float(share), temperature)
+            best, chosen, shift = loss, (float(share), temperature), moved
     model.ngram_share.fill_(chosen[0])
     model.temperature.fill_(chosen[1])
-    return branches, wanted
+    move(model.output.bias, shift)
+    move(model.ngrams.bias, shift)
+    moved_too = [{name: logits + shift for name, logits in said.items()} for said in branches]
+    return shift, moved_too, wanted
+
+
+@torch.no_grad()
+def move(bias: Tensor, shift: float) -> None:
+    bias += shift
 
 
 def _figures(name: str, said: dict[str, Floats], wanted: NDArray[np.bool_]) -> dict[str, float]:
@@ -263,9 +275,3 @@ def _figures(name: str, said: dict[str, Floats], wanted: NDArray[np.bool_]) -> d
         "_".join(filter(None, (name, branch, "accuracy"))): float(((logits >= 0) == wanted).mean())
         for branch, logits in said.items()
     }
-
-
-def _temperature(logits: Floats, labels: NDArray[Any]) -> float:
-    """As fitted with one mistake more: where a small slice holds none, nothing is certain yet."""
-    mistake = np.abs(logits).mean()
-    return fit_temperature(np.append(logits, mistake), np.append(labels, 0))

@@ -271,8 +271,8 @@ def _mixed(mix: Mapping[str, float]) -> str:
         return ""
     return (
         f" How much each branch counts was fitted on it too: the n-grams"
-        f" {_percent(mix['ngram_share'])}, the LSTM the rest, at a temperature of"
-        f" {mix['temperature']:.2f}."
+        f" {_percent(mix['ngram_share'])}, the LSTM the rest, moved by"
+        f" {mix.get('shift', 0.0):.2f} and at a temperature of {mix['temperature']:.2f}."
     )
 
 

@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from model.calibration import Bin, expected_calibration_error, fit_temperature, reliability
+from model.calibration import Bin, expected_calibration_error, fit_platt, reliability
 from model.errors import DataError
+from model.judging import log_loss
 
 
-def drawn(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn as if the logits were `temperature` times too large."""
+def drawn(temperature: float, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn as if these were `temperature` times too large, and moved."""
     chance = np.random.default_rng(1)
-    logits = chance.normal(0, 4, count)
-    labels = chance.uniform(size=count) < 1 / (1 + np.exp(-logits / temperature))
+    logits = chance.normal(0, 4, 20_000)
+    labels = chance.uniform(size=20_000) < 1 / (1 + np.exp(-(logits + shift) / temperature))
     return logits, labels.astype(int)
 
 
@@ -28,25 +29,55 @@ def test_what_is_sure_and_right_has_no_error() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_is_found(temperature: float) -> None:
-    logits, labels = drawn(temperature)
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.1)
+@pytest.mark.parametrize("shift", [-1.5, 0.0, 0.4])
+def test_temperature_and_shift_are_found(temperature: float, shift: float) -> None:
+    found = fit_platt(*drawn(temperature, shift))
+    assert found == (pytest.approx(temperature, rel=0.05), pytest.approx(shift, abs=0.1))
+
+
+def test_no_other_line_has_less_loss() -> None:
+    logits, labels = drawn(2.5, 0.4)
+    temperature, shift = fit_platt(logits, labels)
+
+    def loss(temperature: float, shift: float) -> float:
+        return log_loss((logits + shift) / temperature, labels == 1)
+
+    least = loss(temperature, shift)
+    for other in (0.99, 1.01):
+        assert loss(other * temperature, shift) > least
+        assert loss(temperature, shift + other - 1) > least
 
 
 def test_calibrated_logits_have_a_smaller_error() -> None:
     logits, labels = drawn(2.5)
     raw = expected_calibration_error(labels, 1 / (1 + np.exp(-logits)))
-    temperature = fit_temperature(logits, labels)
-    calibrated = expected_calibration_error(labels, 1 / (1 + np.exp(-logits / temperature)))
+    temperature, shift = fit_platt(logits, labels)
+    chances = 1 / (1 + np.exp(-(logits + shift) / temperature))
+    calibrated = expected_calibration_error(labels, chances)
     assert calibrated < 0.02 < raw
 
 
-def test_logits_that_are_all_right_give_a_finite_temperature() -> None:
-    assert 0 < fit_temperature(np.array([3.0, -3.0]), np.array([1, 0])) < 1
+def test_two_that_are_right_make_nothing_certain() -> None:
+    temperature, shift = fit_platt(np.array([3.0, -3.0]), np.array([1, 0]))
+    # Platt's targets for one review of each class are 2/3 and 1/3
+    assert 3 / temperature == pytest.approx(np.log(2))
+    assert shift == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [([2.0] * 6, [1, 0] * 3), ([0.0] * 4, [1] * 4), ([3.0, -3.0] * 9, [0, 1] * 9), ([50.0], [0])],
+)
+def test_logits_that_say_nothing_or_lie_give_a_line_all_the_same(
+    logits: list[float], labels: list[int]
+) -> None:
+    temperature, shift = fit_platt(np.array(logits), np.array(labels))
+    assert 0 < temperature <= 20
+    assert np.isfinite(shift)
 
 
 def test_nothing_to_judge_is_refused() -> None:
     with pytest.raises(DataError):
-        fit_temperature(np.array([]), np.array([]))
+        fit_platt(np.array([]), np.array([]))
     with pytest.raises(DataError):
         expected_calibration_error(np.array([]), np.array([]))

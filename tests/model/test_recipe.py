@@ -12,7 +12,18 @@ from model.errors import StoppedError
 from model.examples import Examples
 from model.judging import judge, judge_branches
 from model.lstm import LSTMConfig
-from model.recipe import Corpus, Run, guess, plan, train, with_guesses, with_ngrams
+from model.recipe import (
+    Corpus,
+    Run,
+    fit_branch,
+    fit_mean,
+    guess,
+    move,
+    plan,
+    train,
+    with_guesses,
+    with_ngrams,
+)
 from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, select
 from tests.model.factory import BAD, GOOD, encoded, vocabulary
@@ -181,6 +192,29 @@ def test_a_model_of_rewrites_tells_what_it_makes_of_those_held_out() -> None:
     labelled, rewrites = rewritten()
     _, history = train(CONFIG, Corpus(labelled, unlabelled(), rewrites), RUN)
     assert {"rewrites_accuracy", "rewrites_lstm_accuracy"} <= set(history["mix"])
+
+
+def test_verdicts_that_lean_to_one_side_are_moved_back() -> None:
+    examples = plan(Corpus(encoded(200), NONE, NONE), SETTINGS, len(vocabulary()))
+    model = with_ngrams(CONFIG, SETTINGS, examples)
+    move(model.output.bias, 5.0)
+    move(model.ngrams.bias, 5.0)
+    assert judge(model, examples.reviews, examples.validation).mean() > 0.9
+    shift, _, _ = fit_mean(model, examples)
+    assert shift < -1
+    assert judge(model, examples.reviews, examples.validation).mean() == pytest.approx(0.5)
+    assert fit_mean(model, examples)[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_last_fit_of_the_ngrams_keeps_the_shift() -> None:
+    corpus = Corpus(encoded(200), unlabelled(), NONE)
+    model, history = train(CONFIG, corpus, RUN)
+    examples = plan(corpus, SETTINGS, len(vocabulary()))
+    again = with_ngrams(CONFIG, SETTINGS, examples)
+    fit_branch(again, examples, np.concatenate([examples.training, examples.held_out]))
+    shift = history["mix"]["shift"]
+    assert abs(shift) > 1e-3
+    assert model.ngrams.bias.item() == pytest.approx(again.ngrams.bias.item() + shift, abs=1e-5)
 
 
 def test_a_slice_without_a_mistake_makes_nothing_certain() -> None:
