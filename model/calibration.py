@@ -56,7 +56,8 @@ def fit_platt(logits: Numbers, labels: NDArray[Any]) -> tuple[float, float]:
 
     Fitted on reviews that the weights were not. Each class has one review more of the other label
     (Platt 1999), so that nothing is certain where there are few, none of them wrong. Newton's
-    method finds it, halving steps that go too far (Lin, Lin and Weng 2007).
+    method finds it, halving steps that go too far (Lin, Lin and Weng 2007). Of the intercept is
+    taken what its standard error leaves (James and Stein 1961): of few reviews it is chance.
     """
     if len(logits) == 0 or len(logits) != len(labels):
         raise DataError(f"{len(logits)} logits, {len(labels)} labels: nothing can be fitted")
@@ -79,5 +80,7 @@ def fit_platt(logits: Numbers, labels: NDArray[Any]) -> tuple[float, float]:
         line = line - step
         if np.abs(step).max() <= _CLOSE:
             break
+    variance = np.linalg.inv(curvature)[1, 1]
+    line[1] *= max(0.0, 1 - variance / max(line[1] ** 2, _RIDGE))
     slope = min(max(line[0], 1 / _HIGHEST), 1 / _LOWEST)
     return float(1 / slope), float(line[1] / slope)

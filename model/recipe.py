@@ -238,9 +238,9 @@ def fit_mean(
     """Give the slice the least log loss by the n-grams' share, a shift and the temperature.
 
     The shift, which is returned, is added to the bias of both branches. Rewrites held out, where
-    there are any, count as much as the slice for the share. Shift and temperature are the slice's
-    alone: they are for reviews as people write them. What each branch then says of slice and
-    rewrites is returned as well, with what it was to say.
+    there are any, have a say in the share, each as often as an epoch would meet it. Shift and
+    temperature are the slice's alone: they are for reviews as people write them. What each branch
+    then says of slice and rewrites is returned as well, with what it was to say.
     """
     held_out: list[Indices] = [examples.validation]
     if len(examples.rewrites):
@@ -252,8 +252,8 @@ def fit_mean(
         logits = [(1 - share) * said["lstm"] + share * said["ngrams"] for said in branches]
         temperature, moved = fit_platt(logits[0], wanted[0])
         loss = sum(
-            log_loss((found + moved) / temperature, right)
-            for found, right in zip(logits, wanted, strict=True)
+            times * len(right) * log_loss((found + moved) / temperature, right)
+            for times, found, right in zip((1, _REPEATS), logits, wanted, strict=False)
         )
         if loss < best:
             best, chosen, shift = loss, (float(share), temperature), moved

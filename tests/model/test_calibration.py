@@ -76,6 +76,14 @@ def test_logits_that_say_nothing_or_lie_give_a_line_all_the_same(
     assert np.isfinite(shift)
 
 
+def test_a_lean_that_may_be_chance_is_not_moved_back() -> None:
+    logits = np.array([2.0, -2.0] * 100)
+    wrong = np.array([1, 0] * 100)
+    wrong[1] = wrong[3] = 1  # two of 200 more positive than said
+    assert fit_platt(logits, wrong)[1] == 0
+    assert fit_platt(np.tile(logits, 100), np.tile(wrong, 100))[1] > 0.1
+
+
 def test_nothing_to_judge_is_refused() -> None:
     with pytest.raises(DataError):
         fit_platt(np.array([]), np.array([]))
