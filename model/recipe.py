@@ -87,11 +87,14 @@ class Run:
         """`guess`, or what it gave a run that was broken off since.
 
         The n-grams are fitted anew each time: on other cores they may differ in the last bit, and
-        so would guesses made anew, with which training would begin anew. They are not in the key.
+        so would guesses made anew, with which training would begin anew. They are not in the key,
+        but what they are fitted to is.
         """
         folder = self.checkpoints / "guessed" if self.checkpoints else None
-        weights, arrays = guessing.weights.values(), (unlabelled.tokens, unlabelled.offsets)
-        key = run_digest(guessing.name, weights, arrays)
+        weights, fitted_to = guessing.weights.values(), (*guessing.arrays(), labelled.rewrites)
+        key = run_digest(
+            guessing.name, weights, (*fitted_to, unlabelled.tokens, unlabelled.offsets)
+        )
         kept = load_checkpoint(folder, key)[0] if folder else None
         if kept is not None:
             return np.array(kept.tensors["guesses"], np.float32)  # a copy, to be written to

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.calibration import Bin, expected_calibration_error, fit_platt, reliability
+from model.calibration import _VARIANCES, Bin, expected_calibration_error, fit_platt, reliability
 from model.errors import DataError
 from model.judging import log_loss
 
@@ -9,8 +9,8 @@ from model.judging import log_loss
 def drawn(temperature: float, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Logits, and labels drawn as if these were `temperature` times too large, and moved."""
     chance = np.random.default_rng(1)
-    logits = chance.normal(0, 4, 20_000)
-    labels = chance.uniform(size=20_000) < 1 / (1 + np.exp(-(logits + shift) / temperature))
+    logits = chance.normal(0, 4, 100_000)
+    labels = chance.uniform(size=100_000) < 1 / (1 + np.exp(-(logits + shift) / temperature))
     return logits, labels.astype(int)
 
 
@@ -29,7 +29,7 @@ def test_what_is_sure_and_right_has_no_error() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-@pytest.mark.parametrize("shift", [-1.5, 0.0, 0.4])
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.4])
 def test_temperature_and_shift_are_found(temperature: float, shift: float) -> None:
     found = fit_platt(*drawn(temperature, shift))
     assert found == (pytest.approx(temperature, rel=0.05), pytest.approx(shift, abs=0.1))
@@ -40,7 +40,9 @@ def test_no_other_line_has_less_loss() -> None:
     temperature, shift = fit_platt(logits, labels)
 
     def loss(temperature: float, shift: float) -> float:
-        return log_loss((logits + shift) / temperature, labels == 1)
+        unlikely = (shift / temperature) ** 2 / _VARIANCES[1] / 2
+        found = log_loss((logits + shift) / temperature, labels == 1)
+        return found + unlikely / len(labels)
 
     least = loss(temperature, shift)
     for other in (0.99, 1.01):
@@ -76,12 +78,22 @@ def test_logits_that_say_nothing_or_lie_give_a_line_all_the_same(
     assert np.isfinite(shift)
 
 
-def test_a_lean_that_may_be_chance_is_not_moved_back() -> None:
-    logits = np.array([2.0, -2.0] * 100)
-    wrong = np.array([1, 0] * 100)
-    wrong[1] = wrong[3] = 1  # two of 200 more positive than said
-    assert fit_platt(logits, wrong)[1] == 0
-    assert fit_platt(np.tile(logits, 100), np.tile(wrong, 100))[1] > 0.1
+def test_no_line_is_worse_than_a_coin() -> None:
+    """Of logits that lie, or that all lie to one side, whose slope is beyond what it may be."""
+    chance = np.random.default_rng(1)
+    for centre, spread, slope in ((3, 1, -1), (0.05, 0.01, 100), (-0.15, 0.01, 0), (5, 1, 1)):
+        logits = chance.normal(centre, spread, 2500)
+        labels = chance.uniform(size=2500) < 1 / (1 + np.exp(-slope * (logits - centre)))
+        temperature, shift = fit_platt(logits, labels)
+        assert log_loss((logits + shift) / temperature, labels) < np.log(2) + 0.06
+
+
+def test_few_reviews_move_little() -> None:
+    logits, leaning = np.array([2.0, -2.0] * 100), np.array([1, 0] * 100)
+    leaning[1] = leaning[3] = 1  # two of 200 are more positive than said
+    few = fit_platt(logits, leaning)[1]
+    many = fit_platt(np.tile(logits, 100), np.tile(leaning, 100))[1]
+    assert 0 < few < many / 2
 
 
 def test_nothing_to_judge_is_refused() -> None:

@@ -199,11 +199,13 @@ def test_verdicts_that_lean_to_one_side_are_moved_back() -> None:
     model = with_ngrams(CONFIG, SETTINGS, examples)
     move(model.output.bias, 5.0)
     move(model.ngrams.bias, 5.0)
-    assert judge(model, examples.reviews, examples.validation).mean() > 0.9
-    shift, _, _ = fit_mean(model, examples)
-    assert shift < -1
-    assert judge(model, examples.reviews, examples.validation).mean() == pytest.approx(0.5, abs=0.1)
-    assert abs(fit_mean(model, examples)[0]) < abs(shift) / 4
+    before = judge_branches(model, examples.reviews, examples.validation)
+    shift, moved, _ = fit_mean(model, examples)
+    assert shift < -0.1
+    after = judge_branches(model, examples.reviews, examples.validation)
+    for name, logits in after.items():
+        assert logits == pytest.approx(before[name] + shift, abs=1e-5)
+        assert logits == pytest.approx(moved[0][name], abs=1e-5)
 
 
 def test_the_more_rewrites_are_held_out_the_less_the_ngrams_count(
@@ -223,10 +225,11 @@ def test_the_more_rewrites_are_held_out_the_less_the_ngrams_count(
 
     monkeypatch.setattr("model.recipe.judge_branches", says)
     shares = []
-    for count in (1, 5, 20):
+    for count, repeats in ((1, 3), (5, 3), (20, 3), (20, 6)):
+        monkeypatch.setattr("model.recipe._REPEATS", repeats)
         fit_mean(model, replace(examples, rewrites=np.arange(count)))
         shares.append(model.ngram_share.item())
-    assert 0.5 > shares[0] > shares[1] > shares[2]
+    assert 0.5 > shares[0] > shares[1] > shares[2] > shares[3]
 
 
 def test_the_last_fit_of_the_ngrams_keeps_the_shift(monkeypatch: pytest.MonkeyPatch) -> None:
