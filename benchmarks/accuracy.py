@@ -5,7 +5,7 @@
 Each run is the jobs of the pipeline, one after the other, with their defaults and a seed. A run
 that is there already for the same code, data and machine is not repeated, so that a part can be run
 at a time. A kind is recorded when all its seeds have been run; what is recorded of the other kind
-stays, and each run names its commit and machine.
+stays, and each run names its commit.
 """
 
 from __future__ import annotations
@@ -193,8 +193,7 @@ def measure(
     kept = made / "figures.json"
     if not kept.exists():
         # runs of one kind may be of another commit than the rest, which this makes plain
-        origin = {"commit": commit(), "processor": machine()["processor"]}
-        run = origin | run_pipeline(source, rewritten, kind, seed, made)
+        run = {"commit": commit()} | run_pipeline(source, rewritten, kind, seed, made)
         kept.write_text(json.dumps(run))
     return {"seed": seed, **json.loads(kept.read_text())}
 
@@ -226,20 +225,18 @@ def main(arguments: Sequence[str]) -> None:
         for kind in kinds
         if options.only in (None, kind)
     }
-    found = {kind: means(of_kind) for kind, of_kind in runs.items()}
+    complete = set(SEEDS) <= set(options.seeds)
+    whole = (recorded() if complete else {}) | runs
+    whole = {kind: whole[kind] for kind in (PLAIN, PAIRS) if kind in whole}
+    found = {kind: means(of_kind) for kind, of_kind in whole.items()}
     peaks = peak_flops()
     speed = statistics.mean(one["tokens_per_second"] for one in found.values()) * lstm_flops()
     shares = {f"share_of_{kind}_peak": round(speed / peak, 3) for kind, peak in peaks.items()}
     for line in (*table(found), *(f"{name}: {value}" for name, value in shares.items())):
         print(line)
-    if set(SEEDS) <= set(options.seeds):
-        whole = recorded() | runs
-        figures = {
-            "means": {kind: means(whole[kind]) for kind in (PLAIN, PAIRS) if kind in whole},
-            "runs": {kind: whole[kind] for kind in (PLAIN, PAIRS) if kind in whole},
-            "targets": [dataclasses.asdict(target) for target in TARGETS],
-            "peak_flops": peaks,
-        }
+    if complete:
+        targets = [dataclasses.asdict(target) for target in TARGETS]
+        figures = {"means": found, "runs": whole, "targets": targets, "peak_flops": peaks}
         record("accuracy", figures | shares)
         tables.write()
     else:

@@ -27,7 +27,7 @@ def judge(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Floats:
 
 
 def judge_branches(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Branches:
-    """The logit of each branch by itself, uncalibrated, for each of `indices`."""
+    """The logit of each branch by itself, at no temperature, for each of `indices`."""
     return _over_batches(model, reviews, indices, model.branch_logits)
 
 

@@ -266,11 +266,12 @@ def _training(history: Document) -> str:
 
 
 def _mixed(mix: Mapping[str, float]) -> str:
-    """How the branches were put together, on the slice."""
+    """How the branches were put together."""
     if not {"ngram_share", "temperature"} <= mix.keys():
         return ""
+    rewrites = " and to the rewritten reviews held out" if "rewrites_accuracy" in mix else ""
     return (
-        f" How much each branch counts was fitted on it too: the n-grams"
+        f" How much each branch counts was fitted to it{rewrites}: the n-grams"
         f" {_percent(mix['ngram_share'])}, the LSTM the rest, moved by"
         f" {mix.get('shift', 0.0):.2f} and at a temperature of {mix['temperature']:.2f}."
     )
