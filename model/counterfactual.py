@@ -12,7 +12,7 @@ from model.shards import Reviews, concatenate
 
 _RARE = 50  # reviews with an n-gram, up to which it tells whose rewrite this is
 # of its rare n-grams that any other review has; rewrites share 0.88 with the original (median),
-# and 0.04 with the next
+# and 0.04 with the next; of 1,707 published ones four share less than 0.3
 _SHARED = 0.2
 
 Indices = NDArray[np.int64]
