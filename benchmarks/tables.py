@@ -78,10 +78,10 @@ def accuracy(figures: dict[str, Any]) -> str:
             cells.append(_aim(aims.get((kind, name)), value))
         if any(cells[1:]):
             rows.append(cells)
-    commits = [{run["commit"][:7] for run in runs} for runs in kinds.values()]
-    rows.append(
-        ["at commit", *(cell for some in commits for cell in (", ".join(sorted(some)), ""))]
-    )
+    row = ["at commit"]
+    for runs in kinds.values():
+        row += [", ".join(sorted({run["commit"][:7] for run in runs})), ""]
+    rows.append(row)
     heads = ["", *(head for kind in kinds for head in (_headed(kind, kinds[kind]), "aim"))]
     return f"{_table(heads, rows)}\n"
 

@@ -91,10 +91,9 @@ class Run:
         but what they are fitted to is.
         """
         folder = self.checkpoints / "guessed" if self.checkpoints else None
-        weights, fitted_to = guessing.weights.values(), (*guessing.arrays(), labelled.rewrites)
-        key = run_digest(
-            guessing.name, weights, (*fitted_to, unlabelled.tokens, unlabelled.offsets)
-        )
+        fitted_to = (*guessing.arrays(), labelled.rewrites)
+        arrays = (*fitted_to, unlabelled.tokens, unlabelled.offsets)
+        key = run_digest(guessing.name, guessing.weights.values(), arrays)
         kept = load_checkpoint(folder, key)[0] if folder else None
         if kept is not None:
             return np.array(kept.tensors["guesses"], np.float32)  # a copy, to be written to
