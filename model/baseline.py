@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.batches import in_length_order, pad
+from model.judging import probability
 from model.ngrams import NgramBranch, build_table, fit_ngrams
 from model.shards import Reviews
 from model.threads import thread_map
@@ -39,5 +40,4 @@ def judge_baseline(branch: NgramBranch, reviews: Reviews) -> NDArray[np.float64]
     batches = in_length_order(reviews.lengths, np.arange(len(reviews)), _BATCH)
     with thread_map() as each:
         list(each(judge_batch, batches))
-    probabilities: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    return probabilities
+    return probability(logits)

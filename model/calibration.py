@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import DataError
+from model.judging import probability
 
 BINS = 15
 _LOWEST, _HIGHEST = 0.05, 20.0  # temperatures; what lies outside is no calibration any more
@@ -89,7 +90,7 @@ def _logistic(
 
     weights = np.zeros(len(inputs))
     for _ in range(_STEPS):
-        chances = 1 / (1 + np.exp(-np.clip(weights @ inputs + given, -60, 60)))
+        chances = probability(weights @ inputs + given)
         curvature = (inputs * chances * (1 - chances)) @ inputs.T + np.diag(1 / variances)
         step = np.linalg.solve(curvature, inputs @ (chances - targets) + weights / variances)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > _CLOSE:
