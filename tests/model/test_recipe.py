@@ -12,6 +12,7 @@ from model.errors import StoppedError
 from model.examples import Examples
 from model.judging import judge, judge_branches
 from model.lstm import LSTMConfig, SentimentLSTM
+from model.objectives import Verdicts
 from model.recipe import (
     Corpus,
     Run,
@@ -230,6 +231,19 @@ def test_the_more_rewrites_are_held_out_the_less_the_ngrams_count(
         fit_mean(model, replace(examples, rewrites=np.arange(count)))
         shares.append(model.ngram_share.item())
     assert 0.5 > shares[0] > shares[1] > shares[2] > shares[3]
+
+
+def test_guesses_are_kept_for_the_reviews_held_out_that_they_were_fitted_to(tmp_path: Path) -> None:
+    examples = plan(Corpus(encoded(200), NONE, NONE), SETTINGS, len(vocabulary()))
+    said: list[str] = []
+    run = replace(RUN, checkpoints=tmp_path, say=said.append)
+    guesses = []
+    for rewrites in ([], [], [0, 1]):
+        model = with_ngrams(CONFIG, SETTINGS, examples)
+        held_out = replace(examples, rewrites=np.array(rewrites, np.int64))
+        guesses.append(run.keep_guesses(Verdicts(model, held_out), held_out, unlabelled()))
+    assert len(said) == 2
+    assert (guesses[0] == guesses[1]).all()
 
 
 def test_the_last_fit_of_the_ngrams_keeps_the_shift(monkeypatch: pytest.MonkeyPatch) -> None:
