@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ class Sentiment:
                     os.kill(int(folder.name), signal.SIGKILL)
             except OSError:
                 continue
+
+
+def leave_a_lease(sentiment: Sentiment, *, lasts_s: int) -> None:
+    """As a roll-out that was killed leaves it; longer than a call waits for it."""
+    target = open_target(Settings(home=sentiment.home))
+    expires = datetime.now(UTC) + timedelta(seconds=lasts_s)
+    target.client("s3").put_object(
+        Bucket=target.account.bucket,
+        Key=f"deployments/{target.account.endpoint_name}/lease.json",
+        Body=json.dumps({"expires_at": expires.isoformat()}).encode(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +171,7 @@ def test_rejecting_rolls_back_and_approving_again_returns_through_kills(
     sentiment.kill_everything()
     assert sentiment.json("endpoint")["version"] == 1
     assert '"1"' in sentiment("--json", "predict", "A fine film.")
+    leave_a_lease(sentiment, lasts_s=25)
     sentiment("registry", "approve", str(second_version), "--reason", "sure for good reason")
     sentiment.kill_everything()
     sentiment.wait_until_served(second_version)

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from deploy_model.apply import apply
-from deploy_model.errors import ArtifactError, EventError
+from deploy_model.errors import ArtifactError, EventError, LeaseHeldError
 from deploy_model.lease import Lease
 from deploy_model.logs import logger
 from deploy_model.observe import Clients, observe
@@ -93,7 +93,12 @@ def requested_package(event: Mapping[str, Any]) -> str | None:
 def converge(
     surroundings: Surroundings, settings: Settings, asked_for: str | None = None
 ) -> Outcome:
-    """Observe, plan and apply until there is nothing left to do but to wait."""
+    """Observe, plan and apply until there is nothing left to do but to wait.
+
+    Raises LeaseHeldError where another call keeps changing the account, or died of it: whoever
+    sent the event sends it again, and by then that call's lease has run out. Who waits for an
+    answer is told how things stand; the registry has sent an event about the same.
+    """
     observed = observe(surroundings.clients, settings)
     step = plan(settings, observed, surroundings.now())
     if step.requests:
@@ -103,7 +108,9 @@ def converge(
                 observed, step = _change(surroundings, settings)
             finally:
                 lease.give_back()
-        else:  # whoever holds it looks again before the end, and so does the schedule
+        elif asked_for is None:
+            raise LeaseHeldError("another call holds the lease; this one must be made again")
+        else:
             logger.info("deferred", reason="another call holds the lease")
     return _outcome(settings, observed, step, asked_for)
 

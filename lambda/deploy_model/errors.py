@@ -15,3 +15,7 @@ class EventError(DeployError):
 
 class ArtifactError(DeployError):
     """A version's files or image are not what they are said to be; it must not be served."""
+
+
+class LeaseHeldError(DeployError):
+    """Another call keeps the lease; what was asked for is not done and must be asked for again."""

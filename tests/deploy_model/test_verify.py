@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 from deploy_model.app import Outcome
+from deploy_model.errors import LeaseHeldError
 from deploy_model.lease import Lease
 from deploy_model.settings import Settings
 
 from tests.deploy_model.artifacts import FILES, archive, packed
-from tests.deploy_model.world import World
+from tests.deploy_model.world import ARN, World
 
 Call = Callable[..., Outcome]
 FLIPPED = FILES | {"model.safetensors": b"weightz"}
@@ -112,7 +113,9 @@ def test_a_lease_that_another_holds_defers_the_change_until_it_runs_out(
 ) -> None:
     world.register("Approved")
     assert Lease(world.client("s3"), settings).take(world.clock)
-    call()
+    with pytest.raises(LeaseHeldError, match="must be made again"):  # or the event would be lost
+        call()
+    assert call(f"{ARN}:model-package/sentiment/1")["status"] == "deploying"
     assert world.sent == []
     world.clock += timedelta(seconds=settings.lease_s + 1)
     call()
