@@ -293,6 +293,7 @@ def session(
         account.configure(images, functions, rules)
     from pipeline.local.delivery import deliver_in_background
 
+    account.store.revive()
     deliver_in_background(account)
     return account.session()
 

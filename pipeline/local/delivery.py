@@ -2,7 +2,9 @@
 
 `python -m pipeline.local.delivery HOME` drains it and ends. An event is put into the outbox in the
 transaction that caused it, so it survives a kill; whoever opens the account next delivers it. As
-on AWS an event may arrive more than once (a kill between the call and the record of it).
+on AWS an event may arrive more than once (a kill between the call and the record of it). What no
+attempt could deliver is tried once more whenever somebody opens the account, at most once a minute:
+there is no schedule here that would make it good.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 4
 BACKOFF_S = float(os.environ.get("LOCAL_ACCOUNT_BACKOFF_S", "1"))
+DEAD_PAUSE_S = 60.0
 POLL_S = 0.1
 
 
@@ -60,7 +63,7 @@ def deliver(account: Account) -> None:
         if not failed:
             account.store.settle(event_id, "delivered", attempts=attempts)
         elif attempts >= MAX_ATTEMPTS:
-            account.store.settle(event_id, "dead", attempts=attempts)
+            account.store.settle(event_id, "dead", attempts=attempts, delay_s=DEAD_PAUSE_S)
         else:
             delay_s = BACKOFF_S * 2 ** (attempts - 1)
             account.store.settle(event_id, "pending", attempts=attempts, delay_s=delay_s)

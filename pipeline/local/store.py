@@ -273,8 +273,15 @@ class Store:
             (state, attempts, time.time() + delay_s, event_id),
         )
 
+    def revive(self) -> None:
+        """Have what no attempt could deliver, and what is due again, delivered once more."""
+        self._connection().execute(
+            "UPDATE outbox SET state='pending' WHERE state='dead' AND not_before<=?",
+            (time.time(),),
+        )
+
     def dead_letters(self) -> list[Document]:
-        """Events that no attempt could deliver."""
+        """Events that no attempt could deliver so far."""
         rows = self._connection().execute(
             "SELECT function, event, attempts FROM outbox WHERE state='dead' ORDER BY id"
         )

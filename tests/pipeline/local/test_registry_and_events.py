@@ -98,6 +98,20 @@ def test_an_event_that_no_attempt_can_deliver_is_kept_as_a_dead_letter(
     assert letters[0]["Attempts"] == 4
 
 
+def test_a_dead_letter_is_tried_once_more_when_the_account_is_opened_but_not_at_once(
+    box: Any,
+) -> None:
+    store = box.account.store
+    for name, delay_s in (("long-dead", -1), ("just-dead", 60)):
+        store.enqueue("keep", {"id": name})
+        event_id, *_ = store.due()
+        store.settle(event_id, "dead", attempts=4, delay_s=delay_s)
+    box.session = None
+    box.__post_init__()
+    assert delivered(box, 1) == [{"id": "long-dead"}]
+    assert [letter["Event"] for letter in store.dead_letters()] == [{"id": "just-dead"}]
+
+
 @pytest.mark.parametrize(
     ("pattern", "holds"),
     [
