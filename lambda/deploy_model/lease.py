@@ -37,9 +37,20 @@ class Lease:
         if self._write(expires, IfNoneMatch="*"):
             return True
         held = self._read()
-        if held is None or datetime.fromisoformat(held[0]) > now:
+        if held is None or self._holds(held[0], now):
             return False
         return self._write(expires, IfMatch=held[1])
+
+    def _holds(self, body: bytes, now: datetime) -> bool:
+        """Whether that is a lease which has not run out; none is further ahead than one can be.
+
+        A body cut off by a loss of power, or written before the clock was set back, binds nobody.
+        """
+        try:
+            left = datetime.fromisoformat(json.loads(body)["expires_at"]) - now
+        except (ValueError, KeyError, TypeError):
+            return False
+        return timedelta() < left <= 2 * self._lasts
 
     def give_back(self) -> None:
         """Let others have it at once; where it has run out and been taken, leave it to them."""
@@ -58,11 +69,11 @@ class Lease:
         self._etag = answer["ETag"]
         return True
 
-    def _read(self) -> tuple[str, str] | None:
+    def _read(self) -> tuple[bytes, str] | None:
         try:
             answer = self._s3.get_object(**self._where)
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
-        return json.loads(answer["Body"].read())["expires_at"], answer["ETag"]
+        return answer["Body"].read(), answer["ETag"]

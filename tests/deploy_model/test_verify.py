@@ -12,7 +12,7 @@ from deploy_model.lease import Lease
 from deploy_model.settings import Settings
 
 from tests.deploy_model.artifacts import FILES, archive, packed
-from tests.deploy_model.world import ARN, World
+from tests.deploy_model.world import ARN, LEASE, World
 
 Call = Callable[..., Outcome]
 FLIPPED = FILES | {"model.safetensors": b"weightz"}
@@ -118,6 +118,16 @@ def test_a_lease_that_another_holds_defers_the_change_until_it_runs_out(
     assert call(f"{ARN}:model-package/sentiment/1")["status"] == "deploying"
     assert world.sent == []
     world.clock += timedelta(seconds=settings.lease_s + 1)
+    call()
+    assert "CreateEndpoint" in world.changes()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"expires_at": "soon"}', b'{"expires_at": "2027-01-01T00:00:00+00:00"}']
+)
+def test_a_lease_that_cannot_be_one_binds_nobody(world: World, call: Call, body: bytes) -> None:
+    world.register("Approved")
+    world.objects[LEASE] = body
     call()
     assert "CreateEndpoint" in world.changes()
 
