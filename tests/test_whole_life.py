@@ -25,6 +25,7 @@ from pipeline.target import open_target
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 300
+PAUSE_S = 0.5
 
 
 class Sentiment:
@@ -56,6 +57,7 @@ class Sentiment:
         deadline = time.monotonic() + TIMEOUT_S
         while self.json("endpoint")["version"] != version:
             assert time.monotonic() < deadline, f"version {version} is never served"
+            time.sleep(PAUSE_S)
 
     def kill_everything(self) -> None:
         """`kill -9` every process that names this home."""
@@ -68,7 +70,7 @@ class Sentiment:
 
 
 def leave_a_lease(sentiment: Sentiment, *, lasts_s: int) -> None:
-    """As a roll-out that was killed leaves it; longer than a call waits for it."""
+    """As a roll-out that was killed leaves it: for longer than two calls wait for it."""
     target = open_target(Settings(home=sentiment.home))
     expires = datetime.now(UTC) + timedelta(seconds=lasts_s)
     target.client("s3").put_object(
@@ -171,7 +173,7 @@ def test_rejecting_rolls_back_and_approving_again_returns_through_kills(
     sentiment.kill_everything()
     assert sentiment.json("endpoint")["version"] == 1
     assert '"1"' in sentiment("--json", "predict", "A fine film.")
-    leave_a_lease(sentiment, lasts_s=25)
+    leave_a_lease(sentiment, lasts_s=60)
     sentiment("registry", "approve", str(second_version), "--reason", "sure for good reason")
     sentiment.kill_everything()
     sentiment.wait_until_served(second_version)
@@ -208,6 +210,7 @@ def test_a_spoiled_version_is_refused_told_in_the_history_and_never_served(
         if (one["version"], one["what"]) == (spoiled, "Failed")
     ]:
         assert time.monotonic() < deadline, "the refusal is never recorded"
+        time.sleep(PAUSE_S)
     assert sentiment.json("endpoint")["version"] == second_version
     sentiment("registry", "reject", str(spoiled), "--reason", "its archive is cut off")
 
