@@ -32,9 +32,10 @@ from model.workers import Workers
 
 Say = Callable[[str], None]
 
-# fixed, not by the number of cores: the weights must not depend on the machine's
-_THREADS = 2
-_PART = 16  # reviews; what a thread computes of twice as many does not stay in a core's cache
+# Into how many parts a batch is cut, of how many reviews: not by the number of cores, on which the
+# weights must not depend. Each part is a thread's; twice as much does not stay in a core's cache.
+_PARTS = 2
+_PART = 16
 _MIN_BATCH = 8
 _MIN_STEPS = 200  # of an epoch, where there are few reviews: fewer taught too little in trials
 _POINTS = 20  # of an epoch's curve
@@ -100,7 +101,7 @@ class Trainer:
         model = self._objective.model
         model.embedding.sparse = self._objective.sparse
         try:
-            with thread_map(_THREADS) as each:
+            with thread_map() as each:
                 while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
                     model.reduced_precision = _is_reduced(settings.precision)
                     self._run_epoch(self._step // self._steps_per_epoch, each)
@@ -181,7 +182,7 @@ class Trainer:
         """Give each weight the gradient of the whole batch's mean loss, which is returned."""
         workers = self._workers
         most = _PART if workers.device.type == "cpu" else len(indices)
-        count = max(_THREADS, -(-len(indices) // (most * workers.count))) * workers.count
+        count = max(_PARTS, -(-len(indices) // (most * workers.count))) * workers.count
         parts = [(number, indices[number::count]) for number in range(count)]
         mine = [part for part in parts[workers.rank :: workers.count] if len(part[1])]
         weights = list(self._weights.values())

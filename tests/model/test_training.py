@@ -93,6 +93,15 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not same_weights(one, trained(settings={"seed": 2}))
 
 
+def test_more_cores_give_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.training._PART", 2)  # more parts than there are cores here
+    models = []
+    for cores in (1, 4):
+        monkeypatch.setattr("model.threads.os.cpu_count", lambda cores=cores: cores)
+        models.append(trained())
+    assert same_weights(*models)
+
+
 @pytest.mark.parametrize("step", [1, 6, 7, 11])
 def test_a_run_that_goes_on_ends_with_the_weights_of_an_unbroken_one(
     tmp_path: Path, step: int
