@@ -47,7 +47,7 @@ class Progress:
     """What a checkpoint keeps besides tensors."""
 
     best_epoch: int = 0
-    best_loss: float = 1e9  # on the slice
+    best_loss: float | None = None  # on the slice
     losses: list[float] = field(default_factory=list)  # of the steps of this epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -168,15 +168,16 @@ class Trainer:
         loss = self._add_gradients(indices, each)
         norm = self._clip(settings.clip_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise TrainingError(
-                f"the loss is {loss}, its gradient {norm} at step {self._step} of"
-                f" {self._objective.name}; a lower learning rate may help"
-            )
+            raise self._diverged(f"the loss is {loss}, its gradient {norm}", self._step)
         total_steps = settings.epochs * self._steps_per_epoch
         rate = learning_rate(self._step, total_steps, settings.learning_rate, warm_up)
         list(each(lambda optimizer: optimizer.step(rate), self._optimizers))
         self._step += 1
         return loss
+
+    def _diverged(self, what: str, step: int) -> TrainingError:
+        name = self._objective.name
+        return TrainingError(f"{what} at step {step} of {name}; a lower learning rate may help")
 
     def _add_gradients(self, indices: Indices, each: Map) -> float:
         """Give each weight the gradient of the whole batch's mean loss, which is returned."""
@@ -203,15 +204,19 @@ class Trainer:
         return loss.item() / size
 
     def _sum(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Over all processes; each of them has other rows of a sparse gradient, so none is sent."""
-        weights = self._weights.values()
-        dense = [one.to_dense() for one in gradients] or [torch.zeros_like(one) for one in weights]
-        self._workers.sum(dense)
+        """Over all processes, of which one may have no part of the batch."""
+        gradients = gradients or [self._nothing_for(weight) for weight in self._weights.values()]
+        self._workers.sum([one for one in gradients if not one.is_sparse])
+        return [self._workers.sum_rows(one) if one.is_sparse else one for one in gradients]
+
+    def _nothing_for(self, weight: Tensor) -> Tensor:
         embedding = self._objective.model.embedding
-        return [
-            one.to_sparse(1) if embedding.sparse and weight is embedding.weight else one
-            for one, weight in zip(dense, weights, strict=True)
-        ]
+        if not embedding.sparse or weight is not embedding.weight:
+            return torch.zeros_like(weight)
+        no_rows = torch.empty(1, 0, dtype=torch.long, device=weight.device)
+        return torch.sparse_coo_tensor(
+            no_rows, weight.detach()[:0], weight.shape, check_invariants=False
+        )
 
     def _clip(self, most: float) -> float:
         """Scale the gradient down to that norm if it is longer; how long it was."""
@@ -243,8 +248,13 @@ class Trainer:
         return Judgement(*found.tolist())
 
     def _close_epoch(self, epoch: int, words: int, seconds: float) -> None:
+        # the last step's weights have had no loss yet that would tell
+        if not all(bool(weight.isfinite().all()) for weight in self._weights.values()):
+            raise self._diverged("a weight is no number", self._step - 1)
         started = time.perf_counter()
         judgement = self._judge()
+        if judgement is not None and not math.isfinite(judgement.loss):
+            raise self._diverged(f"the loss on the slice is {judgement.loss}", self._step - 1)
         seconds_all = seconds + time.perf_counter() - started
         progress, epochs = self._progress, self.settings.epochs
         row: dict[str, Any] = {
@@ -261,9 +271,9 @@ class Trainer:
             accuracy = f", validation accuracy {judgement.accuracy:.4f}"
         progress.losses = []
         progress.history.append(row)
-        if judgement is None or judgement.loss < progress.best_loss:
-            progress.best_epoch = epoch + 1
-            progress.best_loss = judgement.loss if judgement else progress.best_loss
+        loss = judgement.loss if judgement else None
+        if loss is None or progress.best_loss is None or loss < progress.best_loss:
+            progress.best_epoch, progress.best_loss = epoch + 1, loss
             self._best = self._copied_weights()
         self._say(
             f"{self._objective.name}, epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}{accuracy},"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,32 @@ class Workers:
         for tensor in tensors:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
+
+    def sum_rows(self, sparse: Tensor) -> Tensor:
+        """The sum over all processes of a sparse (V, E), of which each has some rows.
+
+        Those rows alone are sent: as a dense tensor the vectors of words are 20 MB a step.
+        """
+        if self.count == 1:
+            return sparse
+        sparse = sparse.coalesce()
+        numbers, values = sparse.indices()[0], sparse.values()
+        counts = [one.item() for one in self._gather(torch.tensor([len(numbers)]).to(self.device))]
+        room = int(max(counts)) - len(numbers)  # all send as much as the one that has most
+        of_all = self._gather(nn.functional.pad(numbers, (0, room)))
+        values_of_all = self._gather(nn.functional.pad(values, (0, 0, 0, room)))
+        return torch.sparse_coo_tensor(
+            torch.cat([one[:count] for one, count in zip(of_all, counts, strict=True)])[None],
+            torch.cat([one[:count] for one, count in zip(values_of_all, counts, strict=True)]),
+            sparse.shape,
+            check_invariants=False,
+        ).coalesce()
+
+    def _gather(self, tensor: Tensor) -> list[Tensor]:
+        """What each process has, which is of one shape."""
+        found = [torch.empty_like(tensor) for _ in range(self.count)]
+        torch.distributed.all_gather(found, tensor.contiguous())
+        return found
 
     def copy(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by that of the process that leads."""

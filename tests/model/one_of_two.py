@@ -76,7 +76,7 @@ def whole_recipe(workers: Workers) -> Mapping[str, torch.Tensor]:
         recipe.Corpus(learnable(200, 1), unlabelled, concatenate([])),
         recipe.Run(settings, say=lambda line: None, workers=workers),
     )
-    said = judge(model, learnable(400, 9), np.arange(400))
+    said = judge(model, learnable(4000, 9), np.arange(4000))
     return {**model.state_dict(), "said": torch.from_numpy(said)}
 
 

@@ -224,6 +224,22 @@ def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch: pytest.Monkey
         run.train()
 
 
+def test_a_weight_that_is_no_number_stops_before_the_epoch_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(settings={"epochs": 1})
+
+    def overflow(optimizer: Any, rate: float) -> None:
+        if run._step == run._steps_per_epoch - 1:
+            run.model.output.weight.data.fill_(float("inf"))
+
+    monkeypatch.setattr("model.optimizers.Optimizer.step", overflow)
+    with pytest.raises(
+        TrainingError, match=r"a weight is no number at step \d+ of training; a lower"
+    ):
+        run.train()
+
+
 def test_the_gradient_is_that_of_the_whole_batch() -> None:
     run = Run()
     run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
