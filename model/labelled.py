@@ -77,7 +77,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if "\t" in file.readline() else ","
             file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             for number, fields in enumerate(reader):
                 line = reader.line_num
                 yield _Row(f"row {number} (line {line})", fields)
@@ -86,7 +86,10 @@ def _rows(path: Path) -> Iterator[_Row]:
     except UnicodeDecodeError:
         raise DataError(f"{path.name}: is not UTF-8 text; convert it to UTF-8") from None
     except csv.Error as error:
-        raise DataError(f"{path.name}: is no valid table after line {line}: {error}") from None
+        raise DataError(
+            f"{path.name}: is no valid table after line {line}: {error} (a text that begins with a"
+            ' quotation mark ends with one, and those inside are doubled: "")'
+        ) from None
 
 
 def _columns(path: Path, header: list[str]) -> tuple[int, int]:

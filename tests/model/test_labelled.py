@@ -39,6 +39,7 @@ def test_every_documented_form_is_read(tmp_path: Path, content: str) -> None:
         ("text,label\nfine\n", r"row 1 \(line 2\) has too few columns"),
         ("text,label\nd\xe9j\xe0,1\n".encode("latin-1"), "is not UTF-8 text"),
         ("text,label\n" + "x" * (2 << 20) + ",1\n", "is no valid table after line 1: field larger"),
+        ('text\tlabel\n"fine\t1\ndull\t0\n', r"after line 1: unexpected end of data \(a text that"),
     ],
 )
 def test_bad_tables_are_refused_without_their_text(
