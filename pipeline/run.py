@@ -13,10 +13,10 @@ from pipeline.display import ByteProgress, Follower
 from pipeline.endpoint import Endpoint, predict_through_api
 from pipeline.errors import DataError, ExecutionError, ParameterError
 from pipeline.executions import Execution, Executions, Step
-from pipeline.parameters import TABLE_PARAMETERS, declare, parse_assignments
+from pipeline.parameters import declare, parse_assignments
 from pipeline.registry import APPROVED, Registry, Version
 from pipeline.settings import Account
-from pipeline.tables import resolve_table
+from pipeline.tables import resolve_tables
 from pipeline.target import Target
 
 APPROVAL_REASON = "approved by sentiment run --approve"
@@ -70,7 +70,7 @@ def run(target: Target, request: Request, root: Path, talk: IO[str]) -> Result:
     if request.data is not None and "InputDataUrl" in given:
         raise ParameterError("give either --data or --parameter InputDataUrl=…, not both")
     target.prepare()
-    given = {**given, **_tables(target, given)}
+    given = {**given, **resolve_tables(given, target.client("s3"), target.account)}
     reviews = _reviews(target, request, given, talk)
     parameters = _parameters(target, reviews, given, root)
     check_readable(target.account, parameters)
@@ -125,13 +125,6 @@ def _reviews(
         return data.resolve(
             request.data, target.client("s3"), target.account.bucket, target.scratch, progress
         )
-
-
-def _tables(target: Target, given: Mapping[str, str]) -> dict[str, str]:
-    """Where the tables lie in S3 that the user named; local files are uploaded."""
-    s3 = target.client("s3")
-    names = [name for name in TABLE_PARAMETERS if name in given]
-    return {name: resolve_table(given[name], s3, target.account) for name in names}
 
 
 def _parameters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pipeline.data import in_s3
 from pipeline.download import sha256_of
 from pipeline.errors import DataError
 from pipeline.packages import DIGEST_LENGTH
-from pipeline.parameters import NONE, no_table_url
+from pipeline.parameters import NONE, TABLE_PARAMETERS, no_table_url
 from pipeline.settings import Account, expand
 from pipeline.source import upload
 
@@ -34,6 +35,23 @@ def resolve_table(table: str, s3: Any, account: Account) -> str:
     path = expand(table)
     check_table(path)
     return upload_table(path, s3, account.bucket)
+
+
+def resolve_tables(given: Mapping[str, str], s3: Any, account: Account) -> dict[str, str]:
+    """The S3 prefixes of the tables among the parameters that the user gave.
+
+    Raises DataError where a model would be judged by what it has learned.
+    """
+    found = {
+        name: resolve_table(given[name], s3, account) for name in TABLE_PARAMETERS if name in given
+    }
+    learned, judged = (found.get(name) for name in TABLE_PARAMETERS)
+    if learned == judged and learned not in (None, no_table_url(account)):
+        raise DataError(
+            "CounterfactualTestUrl: the same table as CounterfactualDataUrl, which is trained on "
+            f"(valid: another table, or {NONE})"
+        )
+    return found
 
 
 def upload_table(path: Path, s3: Any, bucket: str) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.parameters import no_table_url
-from pipeline.tables import check_table, resolve_table
+from pipeline.parameters import TABLE_PARAMETERS, no_table_url
+from pipeline.tables import check_table, resolve_table, resolve_tables
 from pipeline.target import Target
 
 
@@ -33,6 +33,20 @@ def test_none_is_the_prefix_that_every_compile_fills(target: Target) -> None:
 def test_an_empty_prefix_is_refused(target: Target) -> None:
     with pytest.raises(DataError, match="nothing lies under s3://"):
         resolve_table(f"s3://{target.account.bucket}/gone/", target.client("s3"), target.account)
+
+
+def test_a_table_that_is_trained_on_is_not_to_judge_by(target: Target, tmp_path: Path) -> None:
+    s3, tables = target.client("s3"), []
+    for name, text in (("one", "good"), ("copy of one", "good"), ("other", "bad")):
+        tables.append(tmp_path / f"{name}.tsv")
+        tables[-1].write_text(f"Sentiment\tText\nPositive\t{text}\n")
+    one, copy, other = map(str, tables)
+    given = {"CounterfactualDataUrl": one, "CounterfactualTestUrl": other, "Seed": "1"}
+    assert [*resolve_tables(given, s3, target.account)] == [*TABLE_PARAMETERS]
+    with pytest.raises(DataError, match="the same table as CounterfactualDataUrl"):
+        resolve_tables({**given, "CounterfactualTestUrl": copy}, s3, target.account)
+    nothing = dict.fromkeys(TABLE_PARAMETERS, "none")
+    assert len({*resolve_tables(nothing, s3, target.account).values()}) == 1
 
 
 def test_a_missing_file_says_what_is_valid(tmp_path: Path) -> None:
