@@ -149,6 +149,8 @@ def evaluate(options: Namespace, settings: Settings) -> int:
 
     path = Path(options.file)
     check_table(path)
+    if options.predictions and not Path(options.predictions).parent.is_dir():
+        raise DataError(f"--predictions: no folder at {Path(options.predictions).parent}")
     target = opened(settings)
     version = _version_or_served(target, options.version)
     print(f"evaluating version {version.number} on {path}", file=sys.stderr, flush=True)
