@@ -279,7 +279,7 @@ def _gate_step(context: Context, measured: Callable[[str], JsonGet], passed: lis
     )
     baseline_gate = ConditionStep(
         "BaselineGate",
-        description="Lets a model through only if it is better than the baseline.",
+        description="Lets a model through only if it is far enough above the baseline.",
         conditions=[ConditionGreaterThanOrEqualTo(left=advantage, right=least)],
         if_steps=[production_gate],
         else_steps=[

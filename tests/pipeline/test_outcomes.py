@@ -39,7 +39,7 @@ def history(*accuracies: float) -> bytes:
         {"epoch": number, "validation_accuracy": accuracy, "validation_loss": 1 - accuracy}
         for number, accuracy in enumerate(accuracies, 1)
     ]
-    content = json.dumps({"epochs": epochs}).encode()
+    content = json.dumps({"epochs": epochs, "mix": {"validation_accuracy": 0.92}}).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         member = tarfile.TarInfo("training_history.json")
@@ -75,12 +75,16 @@ def told(target: Target, name: str, files: dict[str, bytes], **metadata: Any) ->
             {"ProcessingJob": {"Arn": JOB}},
             "3,000 train, 1,000 test reviews; 1,234 words",
         ),
-        ("Train", {"TrainingJob": {"Arn": JOB}}, "validation accuracy 0.9000 in epoch 2"),
+        (
+            "Train",
+            {"TrainingJob": {"Arn": JOB}},
+            "validation accuracy 0.9200; of the LSTM 0.9000 in epoch 2",
+        ),
         ("Evaluate", {"ProcessingJob": {"Arn": JOB}}, "test accuracy 0.9000, AUC 0.9500"),
         ("AccuracyGate", {"Condition": {"Outcome": "True"}}, "accurate enough"),
         ("AccuracyGate", {"Condition": {"Outcome": "False"}}, "not accurate enough"),
-        ("BaselineGate", {"Condition": {"Outcome": "True"}}, "better than the baseline"),
-        ("BaselineGate", {"Condition": {"Outcome": "False"}}, "not better than the baseline"),
+        ("BaselineGate", {"Condition": {"Outcome": "True"}}, "far enough above the baseline"),
+        ("BaselineGate", {"Condition": {"Outcome": "False"}}, "not far enough above the baseline"),
         ("ProductionGate", {"Condition": {"Outcome": "True"}}, "not worse than production"),
         ("ProductionGate", {"Condition": {"Outcome": "False"}}, "worse than production"),
         ("Register", {"RegisterModel": {"Arn": "a/model-package/sentiment/4"}}, "version 4"),
