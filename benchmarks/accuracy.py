@@ -34,6 +34,7 @@ from pipeline.source import stage
 
 SEEDS = (1, 2, 3)
 PLAIN, PAIRS = "default parameters", "with rewritten reviews"
+TABLES = ("train.tsv", "dev.tsv")  # of rewritten reviews, to learn from and to judge
 FOLDERS = ("train", "test", "unlabelled", "counterfactual", "vocabulary", "report")
 # multiplications and additions of a step: forward once, backward twice (Kaplan et al. 2020, 2.1)
 _PASSES = 3
@@ -71,10 +72,10 @@ def run_pipeline(
     folders = {name: made / name for name in FOLDERS}
     given = [link(made / "in", source)]
     if rewritten is not None and kind == PAIRS:
-        given += ["--counterfactual-input", link(made / "rewrites", rewritten / "train.tsv")]
+        given += ["--counterfactual-input", link(made / "rewrites", rewritten / TABLES[0])]
     judged = ["--train", str(folders["train"])]
     if rewritten is not None:
-        judged += ["--counterfactual", link(made / "rewritten", rewritten / "dev.tsv")]
+        judged += ["--counterfactual", link(made / "rewritten", rewritten / TABLES[1])]
     flags = [part for name, folder in folders.items() for part in (f"--{name}", str(folder))]
     channels = ("train", "unlabelled", "counterfactual", "vocabulary")
     seconds = {
@@ -214,6 +215,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--only", choices=(PLAIN, PAIRS), help="runs of one kind")
     options = parser.parse_args(arguments)
+    tables_given = [options.rewritten / name for name in TABLES] if options.rewritten else []
+    for path in (options.data, *tables_given):
+        if not path.is_file():
+            parser.error(f"no file at {str(path)!r} (DATA is an archive, REWRITTEN such a folder)")
     kinds = [PLAIN] + ([PAIRS] if options.rewritten else [])
     if options.only is not None and options.only not in kinds:
         parser.error(f"runs {options.only} need --rewritten")
@@ -232,7 +237,8 @@ def main(arguments: Sequence[str]) -> None:
     peaks = peak_flops()
     speed = statistics.mean(one["tokens_per_second"] for one in found.values()) * lstm_flops()
     shares = {f"share_of_{kind}_peak": round(speed / peak, 3) for kind, peak in peaks.items()}
-    for line in (*table(found), *(f"{name}: {value}" for name, value in shares.items())):
+    speeds = {f"{kind}, tokens_per_second": one["tokens_per_second"] for kind, one in found.items()}
+    for line in (*table(found), *(f"{name}: {value}" for name, value in (speeds | shares).items())):
         print(line)
     if complete:
         targets = [dataclasses.asdict(target) for target in TARGETS]

@@ -24,7 +24,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An archive and a folder of rewrites; nothing is written outside of the test's folder."""
     (tmp_path / "archive.tar.gz").write_bytes(b"1")
     (tmp_path / "rewritten").mkdir()
-    (tmp_path / "rewritten" / "dev.tsv").write_text("Text\tSentiment\n")
+    for name in accuracy.TABLES:
+        (tmp_path / "rewritten" / name).write_text("Text\tSentiment\n")
     for part in ("model", "steps"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "code.py").write_text("")
@@ -102,6 +103,16 @@ def test_runs_of_other_data_or_code_are_not_taken_for_these(data: list[str]) -> 
     (accuracy.ROOT / "model" / "code.py").write_text("pass")
     folders.add(accuracy.work_folder(archive, rewritten))
     assert len(folders) == 5
+
+
+@pytest.mark.parametrize("gone", ["archive", "train.tsv", "dev.tsv"])
+def test_what_is_not_there_is_not_taken_for_nothing(
+    data: list[str], capsys: pytest.CaptureFixture[str], gone: str
+) -> None:
+    (Path(data[0]) if gone == "archive" else Path(data[2]) / gone).unlink()
+    with pytest.raises(SystemExit):
+        accuracy.main(data)
+    assert "no file at" in capsys.readouterr().err
 
 
 def test_a_kind_that_needs_rewrites_is_not_run_without(
