@@ -83,7 +83,12 @@ def accuracy(figures: dict[str, Any]) -> str:
         row += [", ".join(sorted({run["commit"][:7] for run in runs})), ""]
     rows.append(row)
     heads = ["", *(head for kind in kinds for head in (_headed(kind, kinds[kind]), "aim"))]
-    return f"{_table(heads, rows)}\n"
+    shares = {kind: figures[f"share_of_{kind}_peak"] for kind in figures["peak_flops"]}
+    said = (
+        "What training multiplies a second is, of what the same cores reach in products of large "
+        f"matrices, {' and '.join(f'{share:.0%} in {kind}' for kind, share in shares.items())}."
+    )
+    return f"{_table(heads, rows)}\n\n{textwrap.fill(said, 103)}\n"
 
 
 def _headed(kind: str, runs: Sequence[Any]) -> str:
