@@ -1,7 +1,6 @@
 """Encoded reviews in padded batches of similar length."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +13,6 @@ from model.vocabulary import INFREQUENT_WORD, NO_WORD
 _POOL_BATCHES = 32
 
 Tokens = NDArray[np.int32]
-
-
-class Batch(NamedTuple):
-    tokens: Tensor  # (B, T)
-    lengths: Tensor  # (B)
-    labels: Tensor  # (B), 1.0 positive and 0.0 negative
-    words: int  # how many tokens are no padding
 
 
 def crop(tokens: Tokens, max_length: int) -> Tokens:
@@ -42,12 +34,12 @@ def pad(reviews: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
-def batch_of(reviews: Reviews, indices: NDArray[np.int64], max_length: int | None = None) -> Batch:
-    """Those reviews, cropped to `max_length` words if one is given."""
+def batch_of(
+    reviews: Reviews, indices: NDArray[np.int64], max_length: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """`tokens` (B, T) and `lengths` (B) of those reviews; `max_length` words of each at most."""
     chosen = [reviews[index] for index in indices]
-    tokens, lengths = pad([crop(one, max_length) for one in chosen] if max_length else chosen)
-    labels = torch.from_numpy(reviews.labels[indices].astype(np.float32))
-    return Batch(tokens, lengths, labels, int(lengths.sum()))
+    return pad([crop(one, max_length) for one in chosen] if max_length else chosen)
 
 
 def shuffled(

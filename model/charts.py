@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 480, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 10, 44
-_ROW, _NAMES, _VALUES = 26, 214, 62
+_ROW, _NAMES, _VALUES = 26, 214, 72
 
 
 class Line(NamedTuple):

@@ -64,8 +64,8 @@ def _over_batches(
 
     @torch.inference_mode()
     def judge_batch(chosen: Indices) -> None:
-        batch = batch_of(reviews, chosen)
-        said = say(batch.tokens.to(device), batch.lengths.to(device))
+        tokens, lengths = batch_of(reviews, chosen)
+        said = say(tokens.to(device), lengths.to(device))
         for name, logits in said.items():
             found.setdefault(name, np.zeros(len(reviews)))[chosen] = logits.double().cpu().numpy()
 

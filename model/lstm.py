@@ -45,7 +45,9 @@ class LSTMConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= 10_000_000:
-                raise DataError(f"{name} is {value!r}; it must be a whole number of at least 1")
+                raise DataError(
+                    f"{name} is {value!r}; it must be a whole number from 1 to 10000000"
+                )
         if not isinstance(self.ngram_count, int) or not 0 <= self.ngram_count <= 100_000_000:
             raise DataError(f"ngram_count is {self.ngram_count!r}; it must be a whole number")
         for name in ("dropout", "word_dropout"):

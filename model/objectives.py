@@ -90,9 +90,9 @@ class Verdicts:
     def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
         """Summed log loss of the LSTM's verdicts."""
         device = random.device
-        batch = batch_of(self.reviews, indices, words_read(self.model))
+        tokens, lengths = batch_of(self.reviews, indices, words_read(self.model))
         targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)
-        logits = self.model.read(batch.tokens.to(device), batch.lengths.to(device), random)  # (B)
+        logits = self.model.read(tokens.to(device), lengths.to(device), random)  # (B)
         return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
 
     def size(self, indices: Indices) -> float:

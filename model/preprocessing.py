@@ -49,8 +49,9 @@ class PreprocessSettings:
     expected_sha256: str = ""
 
     def __post_init__(self) -> None:
-        if self.max_reviews < 0 or self.max_reviews == 1:
-            raise DataError(f"max reviews is {self.max_reviews}; it must be 0 (all) or at least 2")
+        # of each class one review to learn from and one to be held out
+        if self.max_reviews < 0 or 0 < self.max_reviews < 4:
+            raise DataError(f"max reviews is {self.max_reviews}; it must be 0 (all) or at least 4")
 
 
 @dataclass(frozen=True)

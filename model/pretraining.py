@@ -96,7 +96,7 @@ class NextWords(nn.Module):
         """Summed log loss of the words asked for, in both directions."""
         model, device = self.model, random.device
         batch = batch_of(self.reviews, indices, words_read(model))
-        tokens, lengths = batch.tokens.to(device), batch.lengths.to(device)
+        tokens, lengths = (part.to(device) for part in batch)
         there = self._ask(tokens, random)
         back = self._ask(reverse(tokens, lengths), random)
         drawn = self._draw(random)  # (K)

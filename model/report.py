@@ -322,7 +322,9 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
     if not mistakes:
         return ""
     return _section(
-        f"The {len(mistakes)} most confident mistakes",
+        f"The {len(mistakes)} most confident mistakes"
+        if len(mistakes) > 1
+        else "The most confident mistake",
         "Green words spoke for positive, red ones for negative; a click shows the review.",
         "".join(mistake_html(mistake) for mistake in mistakes),
     )

@@ -136,7 +136,13 @@ def declare(account: Account, training_image: str) -> tuple[Parameter, ...]:
             least=2,
             most=10_000_000,
         ),
-        Parameter("MaxReviewLength", 1000, "words of a review that the LSTMs read", least=1),
+        Parameter(
+            "MaxReviewLength",
+            1000,
+            "words of a review that the LSTMs read",
+            least=1,
+            most=10_000_000,
+        ),
         Parameter("EmbeddingDim", 128, "numbers that stand for a word", least=1, most=4096),
         Parameter("HiddenDim", 128, "state of the LSTM in each direction", least=1, most=4096),
         Parameter(

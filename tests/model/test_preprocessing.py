@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("limit", [-1, 1])
+@pytest.mark.parametrize("limit", [-1, 1, 3])
 def test_an_impossible_limit_is_refused(limit: int) -> None:
     with pytest.raises(DataError, match="max reviews"):
         PreprocessSettings(max_reviews=limit)
