@@ -210,13 +210,8 @@ class Trainer:
         return [self._workers.sum_rows(one) if one.is_sparse else one for one in gradients]
 
     def _nothing_for(self, weight: Tensor) -> Tensor:
-        embedding = self._objective.model.embedding
-        if not embedding.sparse or weight is not embedding.weight:
-            return torch.zeros_like(weight)
-        no_rows = torch.empty(1, 0, dtype=torch.long, device=weight.device)
-        return torch.sparse_coo_tensor(
-            no_rows, weight.detach()[:0], weight.shape, check_invariants=False
-        )
+        embedding, nothing = self._objective.model.embedding, torch.zeros_like(weight)
+        return nothing.to_sparse(1) if embedding.sparse and weight is embedding.weight else nothing
 
     def _clip(self, most: float) -> float:
         """Scale the gradient down to that norm if it is longer; how long it was."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,25 @@ class Workers:
             return sparse
         sparse = sparse.coalesce()
         numbers, values = sparse.indices()[0], sparse.values()
-        counts = [one.item() for one in self._gather(torch.tensor([len(numbers)]).to(self.device))]
-        room = int(max(counts)) - len(numbers)  # all send as much as the one that has most
-        of_all = self._gather(nn.functional.pad(numbers, (0, room)))
-        values_of_all = self._gather(nn.functional.pad(values, (0, 0, 0, room)))
+        counts = [int(one) for one in self._gather(numbers.new_tensor([len(numbers)]))]
         return torch.sparse_coo_tensor(
-            torch.cat([one[:count] for one, count in zip(of_all, counts, strict=True)])[None],
-            torch.cat([one[:count] for one, count in zip(values_of_all, counts, strict=True)]),
+            self._gather_rows(numbers, counts)[None],
+            self._gather_rows(values, counts),
             sparse.shape,
             check_invariants=False,
         ).coalesce()
 
+    def _gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all processes, one after the other; `counts` says how many each has."""
+        # all send as much as the one that has most
+        padding = rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])
+        found = self._gather(torch.cat([rows, padding]))
+        return torch.cat([one[:count] for one, count in zip(found, counts, strict=True)])
+
     def _gather(self, tensor: Tensor) -> list[Tensor]:
         """What each process has, which is of one shape."""
         found = [torch.empty_like(tensor) for _ in range(self.count)]
-        torch.distributed.all_gather(found, tensor.contiguous())
+        torch.distributed.all_gather(found, tensor)
         return found
 
     def copy(self, tensors: Sequence[Tensor]) -> None:
