@@ -256,7 +256,7 @@ def _evaluate_step(
 
 
 def _gate_step(context: Context, measured: Callable[[str], JsonGet], passed: list[Any]) -> Any:
-    """Accurate enough, better than the baseline, hardly worse than the version in production.
+    """Accurate enough, far enough above the baseline, hardly worse than the version in production.
 
     Each bar has a fail step of its own.
     """

@@ -121,7 +121,7 @@ def test_the_page_is_whole_and_holds_neither_script_nor_outside_part() -> None:
         "By length",
         "By negation",
         "By contrast",
-        "most confident mistake",
+        "The most confident mistake</h2>",
         "91ab",
         "&lt;commit&gt;",
     ],
