@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy_model.lease import Lease
+from deploy_model.settings import Settings as RolloutSettings
 
 from pipeline.registry import Registry
 from pipeline.settings import Settings
@@ -72,12 +74,18 @@ class Sentiment:
 def leave_a_lease(sentiment: Sentiment, *, lasts_s: int) -> None:
     """As a roll-out that was killed leaves it: for longer than two calls wait for it."""
     target = open_target(Settings(home=sentiment.home))
-    expires = datetime.now(UTC) + timedelta(seconds=lasts_s)
-    target.client("s3").put_object(
-        Bucket=target.account.bucket,
-        Key=f"deployments/{target.account.endpoint_name}/lease.json",
-        Body=json.dumps({"expires_at": expires.isoformat()}).encode(),
+    account = target.account
+    rollout = RolloutSettings(
+        account.model_package_group,
+        account.endpoint_name,
+        account.role_arn,
+        account.bucket,
+        lease_s=lasts_s,
     )
+    lease, deadline = Lease(target.client("s3"), rollout), time.monotonic() + TIMEOUT_S
+    while not lease.take(datetime.now(UTC)):  # a roll-out was killed just before
+        assert time.monotonic() < deadline, "the lease is never free"
+        time.sleep(PAUSE_S)
 
 
 @pytest.fixture(scope="module")
