@@ -56,7 +56,7 @@ def document(**more: Any) -> dict[str, Any]:
     return evaluate(judged, chance.integers(1, 900, 300), texts, counterfactual=judged, **more)
 
 
-def whole() -> str:
+def whole(mistakes: int = 1) -> str:
     production = {
         "binary_classification_metrics": {"accuracy": {"value": 0.7, "standard_deviation": 0.01}}
     }
@@ -65,10 +65,14 @@ def whole() -> str:
     return report_html(
         document(production=production),
         history=HISTORY,
-        mistakes=[Mistake(HOSTILE, 1, 0.02, words)],
+        mistakes=[Mistake(HOSTILE, 1, 0.02, words)] * mistakes,
         bars={"MinAccuracy": 0.99, "MinAdvantageOverBaseline": 0.0},
         lineage={"data SHA-256": "91ab", "SourceCommit": "<commit>"},
     )
+
+
+def test_the_mistakes_are_counted() -> None:
+    assert "The 2 most confident mistakes</h2>" in whole(mistakes=2)
 
 
 class Elements(HTMLParser):
