@@ -26,6 +26,7 @@ from model.shards import Reviews
 from model.vocabulary import FIRST_WORD
 
 _DRAWN = 384  # about as many as half a batch asks for in one direction
+_ROWS = 256  # what products' rows are filled up to a multiple of
 _FREQUENT = 1e-4  # share of all words from which on a word is asked for less often
 
 
@@ -112,7 +113,7 @@ class NextWords(nn.Module):
             foretold = projection(chosen)  # (N, E)
             right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
             with model.precision(device):
-                others = foretold @ vectors[3].T  # (N, K)
+                others = (_padded(foretold) @ vectors[3].T)[: len(foretold)]  # (N, K)
             others = others.float() + self._offset(drawn)
             others = others.masked_fill(drawn == asked.words[:, None], -torch.inf)
             total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()
@@ -133,3 +134,12 @@ class NextWords(nn.Module):
         """Words (K) to tell the right one from, the more frequent ones more often."""
         places = torch.rand(_DRAWN, generator=random, device=random.device)
         return torch.searchsorted(self.below, places, right=True).clamp_(max=len(self.below) - 1)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """`rows` (N, E) and some of zeros, so that few products differ in shape.
+
+    In bfloat16 each new shape is compiled first (by oneDNN), which takes many times longer than
+    the product, and no two batches ask for as many words.
+    """
+    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % _ROWS))

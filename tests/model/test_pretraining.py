@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from model import pretraining
 from model.lstm import LSTMConfig, SentimentLSTM, reverse
 from model.pretraining import NextWords
 from model.recipe import Run
@@ -75,6 +77,29 @@ def test_reverse_leaves_padding_at_the_end() -> None:
     lengths = torch.tensor([3, 2])
     assert reverse(tokens, lengths).tolist() == [[4, 3, 2, 0], [6, 5, 0, 0]]
     assert reverse(tokens[..., None], lengths)[..., 0].tolist() == [[4, 3, 2, 0], [6, 5, 0, 0]]
+
+
+def test_products_in_bfloat16_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new one is compiled first, and no two batches ask for as many words."""
+    words = objective()
+    words.model.reduced_precision = True
+    asked, rows = [], []
+    ask, padded = NextWords._ask, pretraining._padded
+
+    def note_asked(self: NextWords, tokens: Tensor, random: torch.Generator) -> pretraining.Asked:
+        asked.append(ask(self, tokens, random))
+        return asked[-1]
+
+    def note_rows(some: Tensor) -> Tensor:
+        rows.append(padded(some))
+        return rows[-1]
+
+    monkeypatch.setattr(NextWords, "_ask", note_asked)
+    monkeypatch.setattr(pretraining, "_padded", note_rows)
+    for count in range(50, 400, 50):
+        words.loss(np.arange(count), torch.Generator().manual_seed(count))
+    assert len({len(one.words) for one in asked}) > 5
+    assert {len(one) for one in rows} == {pretraining._ROWS}
 
 
 def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
