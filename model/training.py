@@ -99,7 +99,8 @@ class Trainer:
         self._agree()
         settings = self.settings
         model = self._objective.model
-        model.embedding.sparse = self._objective.sparse
+        # of the words' vectors a part has a few rows; as a whole they are 20 MB
+        model.embedding.sparse = True
         try:
             with thread_map() as each:
                 while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
@@ -200,7 +201,8 @@ class Trainer:
         workers.sum([loss])
         size = self._objective.size(indices)
         for weight, gradient in zip(weights, sums, strict=True):
-            weight.grad = _coalesced(gradient.div_(size))
+            gradient = _coalesced(gradient.div_(size))
+            weight.grad = gradient if self._objective.sparse else _dense(gradient)
         return loss.item() / size
 
     def _sum(self, gradients: list[Tensor]) -> list[Tensor]:
@@ -210,8 +212,8 @@ class Trainer:
         return [self._workers.sum_rows(one) if one.is_sparse else one for one in gradients]
 
     def _nothing_for(self, weight: Tensor) -> Tensor:
-        embedding, nothing = self._objective.model.embedding, torch.zeros_like(weight)
-        return nothing.to_sparse(1) if embedding.sparse and weight is embedding.weight else nothing
+        nothing = torch.zeros_like(weight)
+        return nothing.to_sparse(1) if weight is self._objective.model.embedding.weight else nothing
 
     def _clip(self, most: float) -> float:
         """Scale the gradient down to that norm if it is longer; how long it was."""
@@ -337,6 +339,10 @@ def _curve(losses: list[float]) -> list[float]:
     """Mean losses of stretches of an epoch, each of about as many steps."""
     stretches = np.array_split(losses, min(_POINTS, len(losses)))
     return [round(float(stretch.mean()), 6) for stretch in stretches]
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _coalesced(gradient: Tensor) -> Tensor:

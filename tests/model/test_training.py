@@ -65,6 +65,9 @@ class Two(Workers):
     def sum(self, tensors: Sequence[torch.Tensor]) -> None:
         pass
 
+    def sum_rows(self, sparse: torch.Tensor) -> torch.Tensor:
+        return sparse
+
     def copy(self, tensors: Sequence[torch.Tensor]) -> None:
         pass
 
