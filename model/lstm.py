@@ -173,6 +173,8 @@ class SentimentLSTM(nn.Module):
     def states(self, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What each LSTM holds after each of the words (B, T, E): (B, T, H), in its own order."""
         with self.precision(words.device):
+            if self.reduced_precision:
+                words = words.bfloat16()  # once, not for each direction
             there, _ = self.forwards(words)
             back, _ = self.backwards(reverse(words, lengths))
         return there, back
