@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Branches = dict[str, Floats]
 Say = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
-_BATCH = 64
+_BATCH = 16
 
 
 def judge(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Floats:
