@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.errors import ArchiveError
 
 BLOCK = tarfile.BLOCKSIZE
@@ -24,6 +27,7 @@ _END = bytes(BLOCK)
 _PIECE = 1 << 20
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _LONG_NAME_BYTES = 4096
+_FEW = 1 << 14  # names
 _REFUSED = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -105,6 +109,34 @@ def _decompressed(path: Path, raw: BinaryIO) -> BinaryIO:
     raise ArchiveError(f"{path.name}: is not a .tar or .tar.gz archive")
 
 
+class _Names:
+    """Which names there have been: eight bytes of each, since whole they would outgrow the rest.
+
+    Two of a million names are taken for one with a probability of 3e-8, and not in the next run:
+    Python's hashes have a key that is drawn when it starts.
+    """
+
+    def __init__(self) -> None:
+        self._few: set[int] = set()
+        self._many: NDArray[np.int64] = np.empty(0, np.int64)  # in order
+
+    def __len__(self) -> int:
+        return len(self._few) + len(self._many)
+
+    def add(self, name: str) -> bool:
+        """Whether there has been none of that name."""
+        found = hash(name)
+        place = self._many.searchsorted(found)
+        if found in self._few or (place < len(self._many) and self._many[place] == found):
+            return False
+        self._few.add(found)
+        if len(self._few) >= _FEW:
+            few = np.fromiter(self._few, np.int64, len(self._few))
+            self._many = np.sort(np.concatenate([self._many, few]))
+            self._few.clear()
+        return True
+
+
 class _Reader:
     """One pass over one archive."""
 
@@ -117,7 +149,7 @@ class _Reader:
         self._budget = min(
             limits.total_bytes, max(limits.ratio_free_bytes, limits.ratio * packed_bytes)
         )
-        self._seen: set[str] = set()
+        self._seen = _Names()
 
     def files(self, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
         long_name: str | None = None
@@ -153,9 +185,8 @@ class _Reader:
         if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
             raise self._refuse(f"member {shown} has a path that leads outside the archive")
         plain = "/".join(part for part in parts if part not in ("", "."))
-        if plain in self._seen and header.type != tarfile.DIRTYPE:
+        if not self._seen.add(plain) and header.type != tarfile.DIRTYPE:
             raise self._refuse(f"member {shown} occurs twice")
-        self._seen.add(plain)
         if len(self._seen) > self._limits.members:
             raise self._refuse(f"holds more than {self._limits.members} members")
         if header.size > self._limits.member_bytes:

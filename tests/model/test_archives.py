@@ -1,11 +1,13 @@
 import gzip
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model import archives
 from model.archives import BLOCK, ArchiveLimits, parse_header, read_archive
 from model.errors import ArchiveError
 from tests.model.factory import Member, archive_bytes, corpus, member, tar_bytes
@@ -74,6 +76,34 @@ def test_hostile_members_are_refused(tmp_path: Path, case: str) -> None:
     with pytest.raises(ArchiveError, match=rf"data\.tar\.gz: .*({reason})"):
         read(path)
     assert [file.name for file in tmp_path.iterdir()] == ["data.tar.gz"]
+
+
+@pytest.mark.parametrize("repeated", [0, 3, 4, 18])
+def test_a_name_occurs_twice_however_many_lie_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repeated: int
+) -> None:
+    monkeypatch.setattr(archives, "_FEW", 4)
+    names = [f"{number}.txt" for number in range(19)]
+    good = gzip.compress(tar_bytes([member(name) for name in names], tarfile.GNU_FORMAT))
+    assert list(read(written(tmp_path, good))) == names
+    members = [member(name) for name in [*names, names[repeated]]]
+    path = written(tmp_path, gzip.compress(tar_bytes(members, tarfile.GNU_FORMAT)))
+    with pytest.raises(ArchiveError, match=rf"member '{repeated}.txt' occurs twice"):
+        read(path)
+
+
+def test_names_take_little_memory() -> None:
+    """As strings in a set, about a hundred bytes each."""
+    names = archives._Names()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert all(names.add(f"aclImdb/train/unsup/{number}_0.txt") for number in range(100_000))
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(names) == 100_000
+    assert kept < 25 * len(names)
 
 
 @pytest.mark.parametrize(
