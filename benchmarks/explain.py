@@ -109,6 +109,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("archive", type=Path)
     options = parser.parse_args(arguments)
+    for path in (options.artifact, options.archive):
+        if not path.exists():
+            parser.error(f"nothing at {path}")
     torch.set_num_threads(1)  # as it is served
     figures = measure(open_predictor(options.artifact), test_reviews(options.archive))
     print(record("explain", figures).read_text(), end="")
