@@ -17,7 +17,8 @@ Floats = NDArray[np.float64]
 Branches = dict[str, Floats]
 Say = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
-_BATCH = 16
+_BATCH = 16  # reviews; more do not stay in a core's cache
+_GPU_BATCH = 128
 
 
 def judge(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Floats:
@@ -69,7 +70,8 @@ def _over_batches(
         for name, logits in said.items():
             found.setdefault(name, np.zeros(len(reviews)))[chosen] = logits.double().cpu().numpy()
 
-    batches = in_length_order(reviews.lengths, indices, _BATCH)
+    size = _BATCH if device.type == "cpu" else _GPU_BATCH
+    batches = in_length_order(reviews.lengths, indices, size)
     with thread_map() as each:
         list(each(judge_batch, batches))
     empty = reviews.lengths == 0  # nothing to judge
