@@ -112,8 +112,8 @@ def _decompressed(path: Path, raw: BinaryIO) -> BinaryIO:
 class _Names:
     """Which names there have been: eight bytes of each, since whole they would outgrow the rest.
 
-    Two of a million names are taken for one with a probability of 3e-8, and not in the next run:
-    Python's hashes have a key that is drawn when it starts.
+    Two of a million names are taken for one with a probability of 3e-8. Then a good archive is
+    refused; a name that does occur twice is never let through.
     """
 
     def __init__(self) -> None:
@@ -124,15 +124,16 @@ class _Names:
         return len(self._few) + len(self._many)
 
     def add(self, name: str) -> bool:
-        """Whether there has been none of that name."""
+        """Add a name; whether there has been none like it."""
         found = hash(name)
         place = self._many.searchsorted(found)
         if found in self._few or (place < len(self._many) and self._many[place] == found):
             return False
         self._few.add(found)
         if len(self._few) >= _FEW:
-            few = np.fromiter(self._few, np.int64, len(self._few))
-            self._many = np.sort(np.concatenate([self._many, few]))
+            few = np.sort(np.fromiter(self._few, np.int64, len(self._few)))
+            self._many = np.concatenate([self._many, few])
+            self._many.sort(kind="stable")  # which is quick with what is in order already
             self._few.clear()
         return True
 
