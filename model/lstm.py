@@ -174,7 +174,7 @@ class SentimentLSTM(nn.Module):
         """What each LSTM holds after each of the words (B, T, E): (B, T, H), in its own order."""
         with self.precision(words.device):
             if self.reduced_precision:
-                words = words.bfloat16()  # once, not for each direction
+                words = words.bfloat16()  # once: their two gradients are added up so, too
             there, _ = self.forwards(words)
             back, _ = self.backwards(reverse(words, lengths))
         return there, back

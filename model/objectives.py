@@ -39,7 +39,7 @@ class Objective(Protocol):
 
     name: str
     warm_up: float  # share of the steps in which the learning rate rises
-    sparse: bool  # whether a word that a batch has not is left alone by that batch's step
+    lazy: bool  # whether a word that a batch has not is left alone by that batch's step
     vectors_factor: float  # of the learning rate, for the words' vectors
     model: SentimentLSTM
     reviews: Reviews
@@ -65,7 +65,7 @@ class Objective(Protocol):
 class Verdicts:
     """To say of each review what is to be said, a label or a guess."""
 
-    sparse = False
+    lazy = False
     warm_up = 0.3
 
     def __init__(

@@ -41,7 +41,7 @@ def optimizers_of(objective: Objective) -> list[Optimizer]:
     """For all weights of an objective."""
     vectors = objective.model.embedding.weight
     others = [weight for weight in objective.weights.values() if weight is not vectors]
-    if not objective.sparse:
+    if not objective.lazy:
         return [
             Optimizer(torch.optim.Adam(others, fused=True), 1.0),
             Optimizer(torch.optim.Adam([vectors], fused=True), objective.vectors_factor),

@@ -42,7 +42,7 @@ class NextWords(nn.Module):
 
     name = "pre-training"
     warm_up = 0.05  # short: at first there is nothing that a high rate could spoil
-    sparse = True
+    lazy = True
     # between the steps that have its word a vector does not move, which this makes up for; by
     # trial, of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
     vectors_factor = 4.0
@@ -101,7 +101,7 @@ class NextWords(nn.Module):
         there = self._ask(tokens, random)
         back = self._ask(reverse(tokens, lengths), random)
         drawn = self._draw(random)  # (K)
-        # looked up at once: each look-up has a gradient as large as the dictionary
+        # looked up at once: one gradient, where four would have to be merged
         looked_up = [tokens.flatten(), there.words, back.words, drawn]
         vectors = model.embedding(torch.cat(looked_up)).split([len(part) for part in looked_up])
         words = vectors[0].view(*tokens.shape, -1)  # (B, T, E)
@@ -113,7 +113,8 @@ class NextWords(nn.Module):
             foretold = projection(chosen)  # (N, E)
             right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
             with model.precision(device):
-                others = (_padded(foretold) @ vectors[3].T)[: len(foretold)]  # (N, K)
+                rows = _padded(foretold) if model.reduced_precision else foretold
+                others = (rows @ vectors[3].T)[: len(foretold)]  # (N, K)
             others = others.float() + self._offset(drawn)
             others = others.masked_fill(drawn == asked.words[:, None], -torch.inf)
             total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()

@@ -17,7 +17,7 @@ class TrainingSettings:
 
     Of few reviews a batch holds fewer than `batch_size`, so that an epoch still has some steps.
     `precision` is that of the LSTM's multiplications in training: "auto" is bfloat16 where the
-    processor multiplies such numbers faster. Weights and sums are float32 always.
+    processor multiplies such numbers faster. Weights are float32 always.
     """
 
     epochs: int = 2

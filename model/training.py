@@ -99,7 +99,7 @@ class Trainer:
         self._agree()
         settings = self.settings
         model = self._objective.model
-        # of the words' vectors a part has a few rows; as a whole they are 20 MB
+        # a part has rows of its own words alone; all vectors together are 20 MB
         model.embedding.sparse = True
         try:
             with thread_map() as each:
@@ -202,7 +202,7 @@ class Trainer:
         size = self._objective.size(indices)
         for weight, gradient in zip(weights, sums, strict=True):
             gradient = _coalesced(gradient.div_(size))
-            weight.grad = gradient if self._objective.sparse else _dense(gradient)
+            weight.grad = gradient if self._objective.lazy else _dense(gradient)
         return loss.item() / size
 
     def _sum(self, gradients: list[Tensor]) -> list[Tensor]:

@@ -32,7 +32,10 @@ def examples() -> Examples:
     labels = np.tile(np.array([0, 1], np.int8), 30)
     tokens = random.integers(2, 20, lengths.sum()).astype(np.int32)
     reviews = Reviews(tokens, np.append(0, np.cumsum(lengths)), labels)
-    return Examples(reviews, labels.astype(np.float32), *split_validation(labels, 0.2, 1))
+    training, validation = split_validation(labels, 0.2, 1)
+    # one more, that a batch is of one review, of which the second process has no part
+    training = np.append(training, training[:1])
+    return Examples(reviews, labels.astype(np.float32), training, validation)
 
 
 def learnable(count: int, seed: int) -> Reviews:

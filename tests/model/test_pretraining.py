@@ -102,6 +102,13 @@ def test_products_in_bfloat16_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -
     assert {len(one) for one in rows} == {pretraining._ROWS}
 
 
+@pytest.mark.parametrize(("count", "rows"), [(0, 0), (1, 256), (256, 256), (257, 512)])
+def test_rows_are_filled_up_with_zeros(count: int, rows: int) -> None:
+    padded = pretraining._padded(torch.ones(count, 3))
+    assert len(padded) == rows
+    assert padded[:count].sum() == padded.sum() == 3 * count
+
+
 def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
     names = objective().weights
     assert not [name for name in names if "output" in name or "ngrams" in name]

@@ -243,14 +243,16 @@ def test_a_weight_that_is_no_number_stops_before_the_epoch_is_judged(
         run.train()
 
 
-def test_the_gradient_is_that_of_the_whole_batch() -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_gradient_is_that_of_the_whole_batch(sparse: bool) -> None:
     run = Run()
+    run.model.embedding.sparse = sparse
     run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
     indices = np.arange(8)
     halves = [run._gradients((half, indices[half::2])) for half in (0, 1)]
     _, whole = run._gradients((0, indices))
     for one, other, both in zip(halves[0][1], halves[1][1], whole, strict=True):
-        torch.testing.assert_close(one + other, both)
+        torch.testing.assert_close((one + other).to_dense(), both.to_dense())
 
 
 def test_into_how_many_parts_a_batch_is_cut_changes_nothing(
@@ -259,12 +261,14 @@ def test_into_how_many_parts_a_batch_is_cut_changes_nothing(
     run = Run()
     run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
     gradients = []
-    for part in (2, 100):
+    for part, sparse in ((100, False), (100, True), (2, True)):
         monkeypatch.setattr("model.training._PART", part)
+        run.model.embedding.sparse = sparse
         run._add_gradients(np.arange(7), map)
         gradients.append([weight.grad for weight in run._weights.values()])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
+    for dense, one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, dense)
+        torch.testing.assert_close(other, dense)
 
 
 @pytest.mark.parametrize(
