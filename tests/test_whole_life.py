@@ -130,7 +130,7 @@ def test_each_step_has_its_state_and_its_log(sentiment: Sentiment, first_run: An
 
 
 def test_a_prediction_names_the_version(sentiment: Sentiment, first_run: Any) -> None:
-    answer = sentiment.json("predict", "The acting is dull. The script is not good.")
+    answer = sentiment.json("predict", "The acting is dull and the script is not good.")
     (one,) = answer if isinstance(answer, list) else [answer]
     assert one["label"] == "negative"
     assert one["model_version"] == "1"
