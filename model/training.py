@@ -353,7 +353,8 @@ def _is_reduced(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if torch.cuda.is_available():
-        return True
+        # not where it is only imitated, as on a T4 or V100
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # Intel's processors know such numbers before they are faster with them, which AMX makes them
     able = torch.cpu.get_capabilities()
     amd = able.get("sse4a")  # which Intel's never had

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -204,14 +205,16 @@ def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     right = encoded().labels - 0.5
     answers = iter([right, -right, -right])
     weights: list[dict[str, torch.Tensor]] = []
+    run = Run(settings={"epochs": 3})
 
     def judged(model: SentimentLSTM, reviews: Reviews, indices: Any) -> Any:
+        assert np.array_equal(indices, examples(run.settings).validation)
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
         return next(answers)[indices]
 
     monkeypatch.setattr("model.objectives.judge_lstm", judged)
-    model = trained(settings={"epochs": 3})
-    assert torch.equal(model.state_dict()["output.weight"], weights[0]["output.weight"])
+    run.train()
+    assert torch.equal(run.model.state_dict()["output.weight"], weights[0]["output.weight"])
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +290,18 @@ def test_bfloat16_is_for_processors_that_are_faster_with_it(
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
     assert _is_reduced("auto") == reduced
     assert _is_reduced("bfloat16") and not _is_reduced("float32")
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)], ids=["T4", "A100"])
+def test_bfloat16_is_for_gpus_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    properties = SimpleNamespace(major=capability[0], minor=capability[1])
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: properties)
+    assert _is_reduced("auto") == (capability >= (8, 0))
 
 
 def test_the_validation_slice_is_apart_and_balanced() -> None:
