@@ -1,8 +1,8 @@
 """From raw reviews to a dictionary, encoded shards and a report on the data.
 
 One pass over the source; the dictionary is chosen from the training chunks alone; then every
-chunk is encoded with it. Memory stays flat however many reviews there are, and nothing is
-written before all of the source has been read and found good.
+chunk is encoded with it. Memory hardly grows with the reviews (some 45 bytes of each),
+and nothing is written before all of the source has been read and found good.
 """
 
 import sys
