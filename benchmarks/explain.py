@@ -68,7 +68,8 @@ def measure(predictor: Predictor, texts: Sequence[str]) -> dict[str, Any]:
     model, vocabulary = predictor.artifact.model, predictor.artifact.vocabulary
     chance = random.Random(SEED)  # noqa: S311
     found: dict[str, list[float]] = {
-        name: [] for name in ("agree", "raw", "lost", "random", "explain", "both", "forward")
+        name: []
+        for name in ("agree", "raw", "turned", "lost", "random", "explain", "both", "forward")
     }
     for text in texts:
         encoded = vocabulary.encode(vocabulary.text.tokenize(text))
@@ -79,6 +80,7 @@ def measure(predictor: Predictor, texts: Sequence[str]) -> dict[str, Any]:
         gradients, _ = presence_gradients(model, encoded)
         found["agree"].append((weights.sum() > 0) == (said > 0))
         found["raw"].append((gradients.sum() > 0) == (said > 0))
+        found["turned"].append(float(np.mean(np.sign(weights) != np.sign(gradients))))
         heaviest = np.argsort(-np.sign(said) * weights)[:REMOVED].tolist()
         some = chance.sample(range(len(encoded)), min(REMOVED, len(encoded)))
         for name, words in (("lost", heaviest), ("random", some)):
@@ -90,6 +92,7 @@ def measure(predictor: Predictor, texts: Sequence[str]) -> dict[str, Any]:
         "reviews": len(found["agree"]),
         "sum_agrees_with_logit": float(np.mean(found["agree"])),
         "sum_agrees_before_the_rest_is_spread": float(np.mean(found["raw"])),
+        "words_whose_sign_the_rest_turns": round(float(np.mean(found["turned"])), 4),
         "logit_lost_without_the_ten_heaviest_words": round(median(found["lost"]), 3),
         "logit_lost_without_ten_words_at_random": round(median(found["random"]), 3),
         "explain_ms": round(1000 * median(found["explain"]), 2),

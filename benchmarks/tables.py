@@ -147,6 +147,7 @@ def engines(figures: dict[str, Any]) -> str:
 EXPLAIN = {
     "sum_agrees_with_logit": "share of reviews whose weights add up to the verdict's side",
     "sum_agrees_before_the_rest_is_spread": "the same of the gradients alone",
+    "words_whose_sign_the_rest_turns": "share of words whose sign the rest of the logit turns",
     "logit_lost_without_the_ten_heaviest_words": "share of the logit lost without ten heavy words",
     "logit_lost_without_ten_words_at_random": "the same without ten words at random",
     "explain_ms": "a review explained, ms",
