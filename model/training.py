@@ -354,7 +354,7 @@ def _is_reduced(precision: str) -> bool:
         return precision == "bfloat16"
     if torch.cuda.is_available():
         # not where it is only imitated, as on a T4 or V100
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Intel's processors know such numbers before they are faster with them, which AMX makes them
     able = torch.cpu.get_capabilities()
     amd = able.get("sse4a")  # which Intel's never had
