@@ -13,6 +13,7 @@ from model.artifact import write_artifact
 from model.files import write_json
 from model.jobs import run_job
 from model.lstm import LSTMConfig
+from model.memory import keep_freed_memory
 from model.recipe import Corpus, Run, train
 from model.settings import PRECISIONS, TrainingSettings
 from model.shards import Reviews, concatenate, read_shards
@@ -137,6 +138,7 @@ def read_channel(folder: Path, vocabulary: Vocabulary, *, optional: bool = False
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = parse(arguments, environ)
+    keep_freed_memory()
     return run_job(lambda: run(options, environ), options.output_dir / "failure")
 
 
