@@ -12,7 +12,8 @@ def keep_freed_memory() -> bool:
 
     A step of training makes and drops some hundred tensors of megabytes. Given back to the system,
     each of their pages is cleared and mapped anew in the next step: a tenth of the time with
-    labels. What is kept is no more than was in use at the same time.
+    labels. The price is what lies between the pieces in use: with the defaults pre-training takes
+    1.0 GB at most instead of 0.8, labels as much as before.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
