@@ -7,6 +7,9 @@ logistic regression in the place of the SVM.
 B reviews a batch, T words in the longest of them, N n-grams in the table.
 """
 
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +19,13 @@ from torch import Tensor, nn
 
 from model.errors import DataError
 from model.shards import Reviews
+from model.threads import Map
 from model.vocabulary import FIRST_WORD
 
 ORDER = 3  # words in the longest n-gram
 MAX_VOCABULARY = 2**21  # three ids then fit into 63 bits
 _MIN_REVIEWS = 2  # an n-gram of a single review says nothing of others
+_AT_A_TIME = 1 << 18  # of what is summed: about as much as a core's cache holds
 
 Keys = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -89,20 +94,30 @@ class NgramTable:
     review_of: NDArray[np.int32]  # reviews with n-gram 0, then with n-gram 1, …
     ngram_starts: Keys  # (N + 1)
 
-    def logits(self, weights: Floats) -> Floats:
+    def logits(self, weights: Floats, each: Map = map) -> Floats:
         """The sum of the weights of each review's n-grams (reviews)."""
-        return _sums(weights, self.ngram_of, self.review_starts)
+        return _sums(weights, self.ngram_of, self.review_starts, each)
 
-    def gradient(self, residuals: Floats) -> Floats:
+    def gradient(self, residuals: Floats, each: Map = map) -> Floats:
         """The sum of the residuals of the reviews with each n-gram (N)."""
-        return _sums(residuals, self.review_of, self.ngram_starts)
+        return _sums(residuals, self.review_of, self.ngram_starts, each)
 
 
-def _sums(values: Floats, chosen: NDArray[np.int32], starts: Keys) -> Floats:
+def _sums(values: Floats, chosen: NDArray[np.int32], starts: Keys, each: Map) -> Floats:
+    """Of each stretch of `chosen`, from one of `starts` to the next, the sum of these `values`."""
     sums = np.zeros(len(starts) - 1)
-    some = np.diff(starts) > 0  # `reduceat` gives an empty stretch its neighbour's first value
-    if some.any():
-        sums[some] = np.add.reduceat(values[chosen], starts[:-1][some])
+    full = np.diff(starts) > 0  # `reduceat` gives an empty stretch its neighbour's first value
+
+    def add(rows: slice) -> None:
+        first, last = starts[rows.start], starts[rows.stop]
+        here = full[rows]
+        if here.any():
+            picked = np.take(values, chosen[first:last])
+            sums[rows][here] = np.add.reduceat(picked, starts[rows][here] - first)
+
+    bounds = np.searchsorted(starts, np.arange(_AT_A_TIME, starts[-1], _AT_A_TIME))
+    bounds = np.unique([0, *bounds, len(sums)])
+    list(each(add, [slice(*pair) for pair in itertools.pairwise(bounds)]))
     return sums
 
 
@@ -176,15 +191,16 @@ def fit_ngrams(
 
     def loss() -> float:
         values = coefficients.detach().numpy()
-        logits = table.logits(values[:-1] * ratios) + values[-1]
+        logits = table.logits(values[:-1] * ratios, pool.map) + values[-1]
         residuals = importance * (1 / (1 + np.exp(-np.clip(logits, -60, 60))) - targets)
-        gradient = np.append(table.gradient(residuals) * ratios, residuals.sum())
+        gradient = np.append(table.gradient(residuals, pool.map) * ratios, residuals.sum())
         gradient[:-1] += strength * values[:-1]
         coefficients.grad = torch.from_numpy(gradient)
         losses = importance * (np.logaddexp(0, logits) - targets * logits)
         return float(losses.sum() + strength / 2 * (values[:-1] ** 2).sum())
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        solver.step(loss)  # type: ignore[no-untyped-call]
     found = coefficients.detach().numpy()
     return found[:-1] * ratios, float(found[-1])
 

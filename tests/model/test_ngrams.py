@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from model import ngrams
 from model.batches import pad
 from model.errors import DataError
 from model.ngrams import MAX_VOCABULARY, NgramBranch, NgramTable, build_table, fit_ngrams
@@ -67,6 +68,21 @@ def test_the_gradient_is_the_transpose_of_the_logits() -> None:
     random = np.random.default_rng(1)
     weights, residuals = random.normal(size=len(table.keys)), random.normal(size=60)
     assert table.logits(weights) @ residuals == pytest.approx(weights @ table.gradient(residuals))
+
+
+def test_sums_do_not_depend_on_how_many_are_taken_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [[2, 3, 4], [], [2, 3], [], [3, 4, 5, 2, 3, 4], [5], []]
+    table = build_table(reviews(*rows), BASE)
+    weights = np.random.default_rng(1).normal(size=len(table.keys))
+    whole = table.logits(weights)
+    for review in range(len(rows)):
+        mine = table.ngram_of[slice(*table.review_starts[review : review + 2])]
+        assert whole[review] == pytest.approx(weights[mine].sum())
+    for few in (1, 2, 5):
+        monkeypatch.setattr(ngrams, "_AT_A_TIME", few)
+        assert table.logits(weights).tolist() == whole.tolist()
 
 
 def test_an_ngram_is_there_as_far_as_its_words_are() -> None:
