@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from model.objectives import Objective
 
@@ -12,15 +13,30 @@ _BETAS = (0.9, 0.99)  # of Adam in pre-training
 _START, _END = 1 / 25, 1 / 10_000  # of the peak rate
 
 
+class Part:
+    """Some rows of a weight, a parameter of their own in the weight's memory."""
+
+    def __init__(self, whole: Tensor, which: slice) -> None:
+        self._whole, self._which = whole, which
+        self.rows = nn.Parameter(whole.data[which])
+
+    def take_gradient(self) -> None:
+        gradient = self._whole.grad
+        self.rows.grad = None if gradient is None else gradient[self._which]
+
+
 class Optimizer(NamedTuple):
     """One of torch's, and what the learning rate is times for its weights."""
 
     torchs: torch.optim.Optimizer
     factor: float
+    part: Part | None = None  # whose gradient is that of some rows of a weight
 
     def step(self, rate: float) -> None:
         for group in self.torchs.param_groups:
             group["lr"] = rate * self.factor
+        if self.part is not None:
+            self.part.take_gradient()
         self.torchs.step()
 
 
@@ -42,9 +58,12 @@ def optimizers_of(objective: Objective) -> list[Optimizer]:
     vectors = objective.model.embedding.weight
     others = [weight for weight in objective.weights.values() if weight is not vectors]
     if not objective.lazy:
+        factor, middle = objective.vectors_factor, len(vectors) // 2
+        # vectors are nearly all of the weights: half of them for each of two threads
+        halves = Part(vectors, slice(middle)), Part(vectors, slice(middle, None))
         return [
             Optimizer(torch.optim.Adam(others, fused=True), 1.0),
-            Optimizer(torch.optim.Adam([vectors], fused=True), objective.vectors_factor),
+            *(Optimizer(torch.optim.Adam([one.rows], fused=True), factor, one) for one in halves),
         ]
     # Muon learns in one epoch of pre-training what Adam does in two (Jordan 2024,
     # kellerjordan.github.io/posts/muon)

@@ -22,14 +22,41 @@ def verdicts(reviews_read: int = 0) -> Verdicts:
 
 
 @pytest.mark.parametrize("objective", [verdicts(), NextWords(model(), encoded())])
-def test_each_weight_is_moved_by_one_optimizer(objective: Objective) -> None:
-    moved = [
-        id(weight)
-        for optimizer in optimizers_of(objective)
+def test_each_number_is_moved_by_one_optimizer(objective: Objective) -> None:
+    before = {name: weight.detach().clone() for name, weight in objective.weights.items()}
+    for weight in objective.weights.values():
+        weight.grad = torch.rand_like(weight) + 1
+    if objective.lazy:
+        vectors = objective.model.embedding.weight
+        vectors.grad = torch.ones_like(vectors).to_sparse(1)
+    optimizers = optimizers_of(objective)
+    for optimizer in optimizers:
+        optimizer.step(1e-3)
+    moved = sum(
+        weight.numel()
+        for optimizer in optimizers
         for group in optimizer.torchs.param_groups
         for weight in group["params"]
-    ]
-    assert sorted(moved) == sorted(id(weight) for weight in objective.weights.values())
+    )
+    assert moved == sum(weight.numel() for weight in before.values())
+    assert all((weight != before[name]).all() for name, weight in objective.weights.items())
+
+
+def test_vectors_take_the_steps_of_one_adam_though_by_halves() -> None:
+    objective = verdicts(150_000)
+    vectors = objective.model.embedding.weight
+    alone = torch.nn.Parameter(vectors.detach().clone())
+    whole = torch.optim.Adam([alone], fused=True)
+    optimizers = optimizers_of(objective)
+    for seed in range(3):
+        for weight in objective.weights.values():
+            weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+        alone.grad = vectors.grad.clone() if vectors.grad is not None else None
+        whole.param_groups[0]["lr"] = 1e-3 * objective.vectors_factor
+        whole.step()
+        for optimizer in optimizers:
+            optimizer.step(1e-3)
+    torch.testing.assert_close(vectors, alone, rtol=0, atol=1e-8)
 
 
 def test_what_is_learned_from_many_reviews_moves_less_for_a_few() -> None:
