@@ -109,14 +109,15 @@ class NextWords(nn.Module):
         for states, asked, wanted, projection in zip(
             model.states(words, lengths), (there, back), vectors[1:3], self.projections, strict=True
         ):
-            chosen = states.flatten(0, 1)[asked.places].float()  # (N, H)
+            chosen = states.flatten(0, 1).index_select(0, asked.places).float()  # (N, H)
             foretold = projection(chosen)  # (N, E)
             right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
             with model.precision(device):
                 rows = _padded(foretold) if model.reduced_precision else foretold
                 others = (rows @ vectors[3].T)[: len(foretold)]  # (N, K)
             others = others.float() + self._offset(drawn)
-            others = others.masked_fill(drawn == asked.words[:, None], -torch.inf)
+            with torch.no_grad():  # what is infinitely unlikely has no gradient anyway
+                others.masked_fill_(drawn == asked.words[:, None], -torch.inf)
             total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()
         return total
 

@@ -6,7 +6,7 @@ import torch
 
 from model.batches import crop, pad
 from model.errors import DataError
-from model.lstm import LSTMConfig, SentimentLSTM, drop
+from model.lstm import LSTMConfig, SentimentLSTM, Strongest, drop, reverse
 from tests.model.factory import tiny_model
 
 
@@ -28,6 +28,34 @@ def test_both_directions_are_read() -> None:
     one = model(torch.tensor([[4, 5, 6]]), torch.tensor([3]))
     turned = model(torch.tensor([[6, 5, 4]]), torch.tensor([3]))
     assert not torch.allclose(one, turned)
+
+
+def test_the_strongest_and_its_gradient_are_those_of_torch() -> None:
+    random = torch.Generator().manual_seed(1)
+    values = torch.randint(3, (4, 9, 6), generator=random) - 4.0  # many are equally strong
+    padding = torch.arange(9)[None, :, None] >= torch.tensor([9, 5, 2, 1])[:, None, None]
+    wanted = torch.rand(4, 6, generator=random)
+    found = []
+    for pool in (
+        lambda states: Strongest.apply(states, padding),
+        lambda states: states.masked_fill(padding, -torch.inf).amax(dim=1),
+    ):
+        states = values.clone().requires_grad_()
+        strongest = pool(states)
+        (gradient,) = torch.autograd.grad(strongest, states, wanted)
+        found.append((strongest, gradient))
+    (ours, our_gradient), (torchs, torchs_gradient) = found
+    assert torch.equal(ours, torchs)
+    assert torch.equal(our_gradient, torchs_gradient)
+
+
+def test_what_is_reversed_has_its_gradient_reversed() -> None:
+    values = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    lengths = torch.tensor([4, 2])
+    turned = reverse(values, lengths)
+    assert torch.equal(turned[0], values[0].flip(0))
+    assert torch.equal(turned[1], values[1][[1, 0, 2, 3]])
+    assert torch.autograd.gradcheck(lambda one: reverse(one, lengths), values)
 
 
 def test_words_and_features_are_dropped_as_the_generator_says() -> None:
