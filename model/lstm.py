@@ -197,16 +197,16 @@ def reverse(values: Tensor, lengths: Tensor) -> Tensor:
     order = torch.where(time >= lengths[:, None], time, lengths[:, None] - 1 - time)  # (B, T)
     # of one long row, since torch picks whole rows faster than one number after the other
     rows = order + values.shape[1] * torch.arange(len(values), device=values.device)[:, None]
-    reversed_values: Tensor = Swapped.apply(  # type: ignore[no-untyped-call]
+    reversed_values: Tensor = Reordered.apply(  # type: ignore[no-untyped-call]
         values.flatten(0, 1), rows.flatten()
     )
     return reversed_values.view_as(values)
 
 
-class Swapped(torch.autograd.Function):
-    """Rows in an order that, taken twice, is the first again: so does the gradient go back.
+class Reordered(torch.autograd.Function):
+    """`values` (N, E) in the order of `rows` (N), which taken twice is the first order again.
 
-    Torch would add it up row by row.
+    So is a reversal. The gradient goes back the same way; torch would add it up row by row.
     """
 
     @staticmethod
@@ -223,8 +223,8 @@ class Swapped(torch.autograd.Function):
 class Strongest(torch.autograd.Function):
     """The highest of the states (B, T, 2H) over all words but the `padding` (B, T, 1): (B, 2H).
 
-    Words that are equally strong share the gradient, as torch has it, which takes three times as
-    long over it.
+    Words that are equally strong share the gradient, as with torch's `amax`, which takes three
+    times as long to say so.
     """
 
     @staticmethod

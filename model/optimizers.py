@@ -21,7 +21,9 @@ class Part:
         self.rows = nn.Parameter(whole.data[which])
 
     def take_gradient(self) -> None:
+        """The whole's, and its memory, which may have become another since."""
         gradient = self._whole.grad
+        self.rows.data = self._whole.data[self._which]
         self.rows.grad = None if gradient is None else gradient[self._which]
 
 
@@ -38,6 +40,8 @@ class Optimizer(NamedTuple):
         if self.part is not None:
             self.part.take_gradient()
         self.torchs.step()
+        if self.part is not None:
+            self.part.rows.grad = None  # which else would outlive the whole's
 
 
 def learning_rate(step: int, total_steps: int, peak: float, warm_up: float) -> float:
