@@ -19,7 +19,7 @@ from model.errors import DataError
 from model.files import read_json, sha256_of, write_file, write_json
 from model.tensors import Array, read_tensors, tensor_bytes
 
-FORMAT = 2  # of 1 the vectors had one optimizer, not two
+FORMAT = 2  # in 1 the vectors had one optimizer, not two
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def load_checkpoint(folder: Path, run: str) -> tuple[Checkpoint | None, str]:
     if others:
         return None, others
     if found:
-        return None, f"{found[0].name}: is damaged; starting from the beginning"
+        what = "is damaged or of another format"
+        return None, f"{found[0].name}: {what}; starting from the beginning"
     return None, "no checkpoint; starting from the beginning"
 
 

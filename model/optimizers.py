@@ -20,8 +20,8 @@ class Part:
         self._whole, self._which = whole, which
         self.rows = nn.Parameter(whole.data[which])
 
-    def take_gradient(self) -> None:
-        """The whole's, and its memory, which may have become another since."""
+    def follow(self) -> None:
+        """Take the whole's gradient, and its memory, which may have become another since."""
         gradient = self._whole.grad
         self.rows.data = self._whole.data[self._which]
         self.rows.grad = None if gradient is None else gradient[self._which]
@@ -38,7 +38,7 @@ class Optimizer(NamedTuple):
         for group in self.torchs.param_groups:
             group["lr"] = rate * self.factor
         if self.part is not None:
-            self.part.take_gradient()
+            self.part.follow()
         self.torchs.step()
         if self.part is not None:
             self.part.rows.grad = None  # which else would outlive the whole's

@@ -116,8 +116,9 @@ class NextWords(nn.Module):
                 rows = _padded(foretold) if model.reduced_precision else foretold
                 others = (rows @ vectors[3].T)[: len(foretold)]  # (N, K)
             others = others.float() + self._offset(drawn)
-            with torch.no_grad():  # what is infinitely unlikely has no gradient anyway
-                others.masked_fill_(drawn == asked.words[:, None], -torch.inf)
+            with torch.no_grad():  # what is so unlikely has no gradient anyway
+                # not infinitely, which has no gradient where all drawn words are the right one
+                others.masked_fill_(drawn == asked.words[:, None], torch.finfo(others.dtype).min)
             total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()
         return total
 

@@ -17,7 +17,7 @@ from model.objectives import Objective, Verdicts
 from model.pretraining import NextWords
 from model.recipe import guess
 from model.settings import TrainingSettings
-from model.shards import Reviews, concatenate
+from model.shards import Reviews, concatenate, select
 from model.training import Trainer
 from model.workers import Workers, join_workers
 
@@ -102,7 +102,8 @@ def sum_of_rows(workers: Workers) -> torch.Tensor:
 
 
 def next_words(model: SentimentLSTM, examples: Examples) -> Objective:
-    return NextWords(model, examples.reviews)
+    # of as many that the last batch is of one review, of which the second process has no part
+    return NextWords(model, select(examples.reviews, np.arange(57)))
 
 
 def main(folder: Path) -> None:

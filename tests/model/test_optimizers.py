@@ -60,6 +60,19 @@ def test_vectors_take_the_steps_of_one_adam_though_by_halves() -> None:
     assert torch.equal(vectors, alone)
 
 
+def test_vectors_are_moved_where_they_lie_now() -> None:
+    objective = verdicts()
+    vectors = objective.model.embedding.weight
+    optimizers = optimizers_of(objective)
+    vectors.data = vectors.data.clone()
+    before = vectors.detach().clone()
+    for weight in objective.weights.values():
+        weight.grad = torch.ones_like(weight)
+    for optimizer in optimizers:
+        optimizer.step(1e-3)
+    assert (vectors != before).all()
+
+
 def test_what_is_learned_from_many_reviews_moves_less_for_a_few() -> None:
     def moved(objective: Verdicts) -> float:
         vectors = objective.model.embedding.weight

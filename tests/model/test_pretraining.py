@@ -126,3 +126,29 @@ def test_reviews_without_a_known_word_teach_nothing_and_break_nothing() -> None:
     loss = words.loss(np.array([0]), torch.Generator().manual_seed(1))
     assert loss.item() == 0.0
     assert torch.isfinite(words.below).all() and torch.isfinite(words.expected).all()
+
+
+def test_where_nothing_but_the_right_word_is_drawn_nothing_is_learned() -> None:
+    tokens = np.full(6, 2, np.int32)
+    words = objective(Reviews(tokens, np.array([0, 6]), np.array([-1], np.int8)))
+    words.asked.fill_(1.0)
+    loss = words.loss(np.array([0]), torch.Generator().manual_seed(1))
+    gradients = torch.autograd.grad(loss, list(words.weights.values()))
+    assert loss.item() == 0.0
+    assert not any(one.to_dense().any() for one in gradients)
+
+
+def test_one_direction_foretells_the_next_word_the_other_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reviews = Reviews(np.arange(2, 9, dtype=np.int32), np.array([0, 4, 7]), np.full(2, -1, np.int8))
+    words, read = objective(reviews), []
+    ask = NextWords._ask
+
+    def note_read(self: NextWords, tokens: Tensor, random: torch.Generator) -> pretraining.Asked:
+        read.append(tokens.tolist())
+        return ask(self, tokens, random)
+
+    monkeypatch.setattr(NextWords, "_ask", note_read)
+    words.loss(np.arange(2), torch.Generator().manual_seed(1))
+    assert read == [[[2, 3, 4, 5], [6, 7, 8, 0]], [[5, 4, 3, 2], [8, 7, 6, 0]]]
