@@ -8,8 +8,6 @@ B reviews a batch, T words in the longest of them, N n-grams in the table.
 """
 
 import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 
 from model.errors import DataError
 from model.shards import Reviews
-from model.threads import Map
+from model.threads import thread_map
 from model.vocabulary import FIRST_WORD
 
 ORDER = 3  # words in the longest n-gram
@@ -94,16 +92,16 @@ class NgramTable:
     review_of: NDArray[np.int32]  # reviews with n-gram 0, then with n-gram 1, …
     ngram_starts: Keys  # (N + 1)
 
-    def logits(self, weights: Floats, each: Map = map) -> Floats:
+    def logits(self, weights: Floats) -> Floats:
         """The sum of the weights of each review's n-grams (reviews)."""
-        return _sums(weights, self.ngram_of, self.review_starts, each)
+        return _sums(weights, self.ngram_of, self.review_starts)
 
-    def gradient(self, residuals: Floats, each: Map = map) -> Floats:
+    def gradient(self, residuals: Floats) -> Floats:
         """The sum of the residuals of the reviews with each n-gram (N)."""
-        return _sums(residuals, self.review_of, self.ngram_starts, each)
+        return _sums(residuals, self.review_of, self.ngram_starts)
 
 
-def _sums(values: Floats, chosen: NDArray[np.int32], starts: Keys, each: Map) -> Floats:
+def _sums(values: Floats, chosen: NDArray[np.int32], starts: Keys) -> Floats:
     """Of each stretch of `chosen`, from one of `starts` to the next, the sum of these `values`."""
     sums = np.zeros(len(starts) - 1)
     full = np.diff(starts) > 0  # `reduceat` gives an empty stretch its neighbour's first value
@@ -117,7 +115,8 @@ def _sums(values: Floats, chosen: NDArray[np.int32], starts: Keys, each: Map) ->
 
     bounds = np.searchsorted(starts, np.arange(_AT_A_TIME, starts[-1], _AT_A_TIME))
     bounds = np.unique([0, *bounds, len(sums)])
-    list(each(add, [slice(*pair) for pair in itertools.pairwise(bounds)]))
+    with thread_map() as each:
+        list(each(add, [slice(*pair) for pair in itertools.pairwise(bounds)]))
     return sums
 
 
@@ -191,16 +190,15 @@ def fit_ngrams(
 
     def loss() -> float:
         values = coefficients.detach().numpy()
-        logits = table.logits(values[:-1] * ratios, pool.map) + values[-1]
+        logits = table.logits(values[:-1] * ratios) + values[-1]
         residuals = importance * (1 / (1 + np.exp(-np.clip(logits, -60, 60))) - targets)
-        gradient = np.append(table.gradient(residuals, pool.map) * ratios, residuals.sum())
+        gradient = np.append(table.gradient(residuals) * ratios, residuals.sum())
         gradient[:-1] += strength * values[:-1]
         coefficients.grad = torch.from_numpy(gradient)
         losses = importance * (np.logaddexp(0, logits) - targets * logits)
         return float(losses.sum() + strength / 2 * (values[:-1] ** 2).sum())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        solver.step(loss)  # type: ignore[no-untyped-call]
+    solver.step(loss)  # type: ignore[no-untyped-call]
     found = coefficients.detach().numpy()
     return found[:-1] * ratios, float(found[-1])
 
