@@ -19,7 +19,7 @@ from model.errors import DataError
 from model.files import read_json, sha256_of, write_file, write_json
 from model.tensors import Array, read_tensors, tensor_bytes
 
-FORMAT = 2  # in 1 the vectors had one optimizer, not two
+FORMAT = 3  # in 2 pre-training drew other words, in 1 the vectors had one optimizer, not two
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class SentimentLSTM(nn.Module):
         self.ngrams = NgramBranch(config.ngram_count, config.vocabulary_size)
         self.register_buffer("ngram_share", torch.zeros(1))  # of the weighted mean, 0 to 1
         self.register_buffer("temperature", torch.ones(1))
-        self.reduced_precision = False  # multiply in bfloat16, as training may
+        self.reduced_precision = False  # multiply in bfloat16, as training and guessing may
         self._initialise()
 
     @torch.no_grad()

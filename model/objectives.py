@@ -39,6 +39,7 @@ class Objective(Protocol):
 
     name: str
     warm_up: float  # share of the steps in which the learning rate rises
+    summands: int  # of the loss, each of which has gradients of its own
     lazy: bool  # whether a word that a batch has not is left alone by that batch's step
     vectors_factor: float  # of the learning rate, for the words' vectors
     model: SentimentLSTM
@@ -49,8 +50,8 @@ class Objective(Protocol):
     def weights(self) -> Mapping[str, nn.Parameter]:
         """What is trained."""
 
-    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
-        """Summed over these reviews."""
+    def loss(self, indices: Indices, random: torch.Generator, summand: int) -> Tensor:
+        """One summand of the loss, summed over these reviews."""
 
     def size(self, indices: Indices) -> float:
         """What that sum is to be divided by."""
@@ -66,6 +67,7 @@ class Verdicts:
     """To say of each review what is to be said, a label or a guess."""
 
     lazy = False
+    summands = 1
     warm_up = 0.3
 
     def __init__(
@@ -87,8 +89,8 @@ class Verdicts:
         }
         self._examples = examples
 
-    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
-        """Summed log loss of the LSTM's verdicts."""
+    def loss(self, indices: Indices, random: torch.Generator, summand: int) -> Tensor:
+        """Summed log loss of the LSTM's verdicts, the only summand."""
         device = random.device
         tokens, lengths = batch_of(self.reviews, indices, words_read(self.model))
         targets = torch.from_numpy(self._examples.targets[indices]).to(device)  # (B)

@@ -7,7 +7,8 @@ softmax; Jean et al., arXiv 1412.2007), so that most of the time goes into the L
 Nothing is dropped: there is much to learn, and in a few epochs little to learn by heart.
 
 B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state, V words
-in the dictionary, N words asked for, K words drawn.
+in the dictionary, N words asked for,
+D draws of K words, each for R of those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,16 +26,20 @@ from model.objectives import Judgement, words_read
 from model.shards import Reviews
 from model.vocabulary import FIRST_WORD
 
-_DRAWN = 384  # about as many as half a batch asks for in one direction
-_ROWS = 256  # what products' rows are filled up to a multiple of
+_DRAWS = 6  # of words for one direction of a part of a batch, each for its share of what is asked
+_DRAWN = 256  # words a draw
+_ROWS = 32  # what the rows of a draw's product are filled up to a multiple of
 _FREQUENT = 1e-4  # share of all words from which on a word is asked for less often
 
 
 class Asked(NamedTuple):
-    """Which words are to be foretold, and at which places of the batch, read as one row (B T)."""
+    """Which words are to be foretold, and at which places of the batch, read as one row (B T).
 
-    places: Tensor  # (N)
-    words: Tensor  # (N)
+    They are dealt to the draws of words to tell them from.
+    """
+
+    places: Tensor  # (D, R)
+    words: Tensor  # (D, R), 0 where none is
 
 
 class NextWords(nn.Module):
@@ -43,6 +48,9 @@ class NextWords(nn.Module):
     name = "pre-training"
     warm_up = 0.05  # short: at first there is nothing that a high rate could spoil
     lazy = True
+    summands = (
+        2  # forwards, then backwards, which have nothing but words' vectors and biases in common
+    )
     # between the steps that have its word a vector does not move, which this makes up for; by
     # trial, of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
     vectors_factor = 4.0
@@ -68,7 +76,7 @@ class NextWords(nn.Module):
         self._asked_share = float((counts * asked).sum()) / max(1, len(reviews.tokens))
         constants = {
             "asked": asked * (shares > 0),  # (V), at what share of its places
-            "expected": np.log(_DRAWN * drawn + 1e-12),  # (V), log of how often it is drawn
+            "expected": np.log(_DRAWN * drawn + 1e-12),  # (V), log of how often a draw has it
             "below": np.cumsum(drawn),  # (V)
         }
         for name, values in constants.items():
@@ -93,34 +101,36 @@ class NextWords(nn.Module):
     def arrays(self) -> Sequence[NDArray[Any]]:
         return self.reviews.tokens, self.reviews.offsets
 
-    def loss(self, indices: Indices, random: torch.Generator) -> Tensor:
-        """Summed log loss of the words asked for, in both directions."""
+    def loss(self, indices: Indices, random: torch.Generator, summand: int) -> Tensor:
+        """Summed log loss of the words asked for, in one direction."""
         model, device = self.model, random.device
         batch = batch_of(self.reviews, indices, words_read(model))
         tokens, lengths = (part.to(device) for part in batch)
-        there = self._ask(tokens, random)
-        back = self._ask(reverse(tokens, lengths), random)
-        drawn = self._draw(random)  # (K)
-        # looked up at once: one gradient, where four would have to be merged
-        looked_up = [tokens.flatten(), there.words, back.words, drawn]
-        vectors = model.embedding(torch.cat(looked_up)).split([len(part) for part in looked_up])
-        words = vectors[0].view(*tokens.shape, -1)  # (B, T, E)
-        total: Tensor = words.new_zeros(())
-        for states, asked, wanted, projection in zip(
-            model.states(words, lengths), (there, back), vectors[1:3], self.projections, strict=True
-        ):
-            chosen = states.flatten(0, 1).index_select(0, asked.places).float()  # (N, H)
-            foretold = projection(chosen)  # (N, E)
-            right = (foretold * wanted).sum(dim=1) + self._offset(asked.words)  # (N)
-            with model.precision(device):
-                rows = _padded(foretold) if model.reduced_precision else foretold
-                others = (rows @ vectors[3].T)[: len(foretold)]  # (N, K)
-            others = others.float() + self._offset(drawn)
-            with torch.no_grad():  # what is so unlikely has no gradient anyway
-                # not infinitely, which has no gradient where all drawn words are the right one
-                others.masked_fill_(drawn == asked.words[:, None], torch.finfo(others.dtype).min)
-            total = total + nn.functional.softplus(others.logsumexp(dim=1) - right).sum()
-        return total
+        lstm = model.forwards
+        if summand == 1:
+            tokens, lstm = reverse(tokens, lengths), model.backwards
+        asked, drawn = self._ask(tokens, random), self._draw(random)  # (D, R), (D, K)
+        # looked up at once: one gradient, where three would have to be merged
+        looked_up = [tokens, asked.words, drawn]
+        vectors = model.embedding(torch.cat([one.flatten() for one in looked_up]))
+        parts = vectors.split([one.numel() for one in looked_up])
+        words, rights, others = (  # (B, T, E), (D, R, E), (D, K, E)
+            part.unflatten(0, one.shape) for part, one in zip(parts, looked_up, strict=True)
+        )
+        with model.precision(device):
+            states, _ = lstm(words.bfloat16() if model.reduced_precision else words)  # (B, T, H)
+        chosen = states.flatten(0, 1).index_select(0, asked.places.flatten()).float()  # (D R, H)
+        foretold = self.projections[summand](chosen).view_as(rights)
+        right = (foretold * rights).sum(dim=2) + self._offset(asked.words)  # (D, R)
+        with model.precision(device):
+            wrong = foretold @ others.mT  # (D, R, K)
+        wrong = wrong.float() + self._offset(drawn)[:, None]
+        with torch.no_grad():  # what is so unlikely has no gradient anyway
+            # not infinitely, which has no gradient where all drawn words are the right one
+            same = drawn[:, None] == asked.words[..., None]
+            wrong.masked_fill_(same, torch.finfo(wrong.dtype).min)
+        losses = nn.functional.softplus(wrong.logsumexp(dim=2) - right)  # (D, R)
+        return (losses * (asked.words > 0)).sum()
 
     def _offset(self, words: Tensor) -> Tensor:
         """What is added to a word's logit: its bias, less the log of how often it is drawn."""
@@ -131,18 +141,20 @@ class NextWords(nn.Module):
         following = tokens[:, 1:]  # (B, T - 1); padding, word 0, is never asked for
         chosen = draw(following, random) < self.asked[following]
         rows, columns = chosen.nonzero(as_tuple=True)
-        return Asked(rows * tokens.shape[1] + columns, following[chosen])
+        return Asked(_dealt(rows * tokens.shape[1] + columns), _dealt(following[chosen]))
 
     def _draw(self, random: torch.Generator) -> Tensor:
-        """Words (K) to tell the right one from, the more frequent ones more often."""
-        places = torch.rand(_DRAWN, generator=random, device=random.device)
+        """Words (D, K) to tell the right one from, the more frequent ones more often."""
+        places = torch.rand((_DRAWS, _DRAWN), generator=random, device=random.device)
         return torch.searchsorted(self.below, places, right=True).clamp_(max=len(self.below) - 1)
 
 
-def _padded(rows: Tensor) -> Tensor:
-    """`rows` (N, E) and some of zeros, so that few products differ in shape.
+def _dealt(values: Tensor) -> Tensor:
+    """`values` (N) in a share for each draw (D, R), with zeros at the end.
 
-    In bfloat16 each new shape is compiled first (by oneDNN), which takes many times longer than
-    the product, and no two batches ask for as many words.
+    The zeros are there so that few products differ in shape. In bfloat16 each new shape is compiled
+    first (by oneDNN), which takes many times longer than the product, and no two batches ask for as
+    many words.
     """
-    return nn.functional.pad(rows, (0, 0, 0, -len(rows) % _ROWS))
+    missing = -len(values) % (_DRAWS * _ROWS)
+    return nn.functional.pad(values, (0, missing)).view(-1, _DRAWS).T.contiguous()

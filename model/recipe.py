@@ -37,7 +37,7 @@ from model.objectives import Objective, Verdicts
 from model.pretraining import NextWords
 from model.settings import TrainingSettings
 from model.shards import Reviews, concatenate, select
-from model.training import Say, Trainer
+from model.training import Say, Trainer, is_reduced
 from model.workers import Workers
 
 Guesses = NDArray[np.float32]
@@ -93,12 +93,13 @@ class Run:
         folder = self.checkpoints / "guessed" if self.checkpoints else None
         fitted_to = (*guessing.arrays(), labelled.rewrites)
         arrays = (*fitted_to, unlabelled.tokens, unlabelled.offsets)
-        key = run_digest(guessing.name, guessing.weights.values(), arrays)
+        said = (guessing.name, is_reduced(self.settings.precision))
+        key = run_digest(said, guessing.weights.values(), arrays)
         kept = load_checkpoint(folder, key)[0] if folder else None
         if kept is not None:
             return np.array(kept.tensors["guesses"], np.float32)  # a copy, to be written to
         self.say(f"guessing {len(unlabelled)} unlabelled reviews")
-        guesses = guess(guessing.model, labelled, unlabelled)
+        guesses = guess(guessing.model, labelled, unlabelled, self.settings.precision)
         if folder and self.workers.leads:
             save_checkpoint(folder, Checkpoint(0, key, {"guesses": guesses}, {}))
         return guesses
@@ -201,10 +202,14 @@ def fit_branch(model: SentimentLSTM, examples: Examples, indices: Indices) -> No
     model.ngrams.set(table.keys, weights, bias)
 
 
-def guess(guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews) -> Guesses:
+def guess(
+    guesser: SentimentLSTM, labelled: Examples, unlabelled: Reviews, precision: str
+) -> Guesses:
     """How likely each of the unlabelled reviews is positive, as both branches say."""
     fit_mean(guesser, labelled)
+    guesser.reduced_precision = is_reduced(precision)  # what is learned from may be rounded
     logits = judge_branches(guesser, unlabelled, np.arange(len(unlabelled)))
+    guesser.reduced_precision = False
     return probability(combine(guesser, logits)).astype(np.float32)
 
 

@@ -16,8 +16,8 @@ class TrainingSettings:
     `patience` is the number of epochs without a better one after which training ends.
 
     Of few reviews a batch holds fewer than `batch_size`, so that an epoch still has some steps.
-    `precision` is that of the LSTM's multiplications in training: "auto" is bfloat16 where the
-    processor multiplies such numbers faster. Weights are float32 always.
+    `precision` is that of the LSTM's multiplications in training and guessing: "auto" is bfloat16
+    where the processor multiplies such numbers faster. Weights are float32 always.
     """
 
     epochs: int = 2

@@ -3,8 +3,9 @@
 Whatever is drawn at random is drawn from the seed and the number of the step. A run that goes
 on from a checkpoint therefore ends with the very weights of an unbroken one.
 
-Each process (`workers`) takes its share of every batch and cuts it in parts; two threads compute
-the gradients of a part at a time, which are then added up over parts and processes.
+Each process (`workers`) takes its share of every batch and cuts it in parts, by reviews and by the
+summands of the loss; threads, one a core, compute the gradients of a part at a time, which are then
+added up over parts and processes.
 """
 
 import math
@@ -32,8 +33,8 @@ from model.workers import Workers
 
 Say = Callable[[str], None]
 
-# Into how many parts a batch is cut, of how many reviews: not by the number of cores, on which the
-# weights must not depend. Each part is a thread's; twice as much does not stay in a core's cache.
+# Into how many parts a batch is cut at least, of how many reviews at most: not by the number of
+# cores, on which the weights must not depend. Twice as much does not stay in a core's cache.
 _PARTS = 2
 _PART = 16
 _MIN_BATCH = 8
@@ -104,7 +105,7 @@ class Trainer:
         try:
             with thread_map() as each:
                 while self._step < settings.epochs * self._steps_per_epoch and not self._stale():
-                    model.reduced_precision = _is_reduced(settings.precision)
+                    model.reduced_precision = is_reduced(settings.precision)
                     self._run_epoch(self._step // self._steps_per_epoch, each)
                     self._save()
         finally:
@@ -182,20 +183,23 @@ class Trainer:
 
     def _add_gradients(self, indices: Indices, each: Map) -> float:
         """Give each weight the gradient of the whole batch's mean loss, which is returned."""
-        workers = self._workers
+        workers, summands = self._workers, self._objective.summands
         most = _PART if workers.device.type == "cpu" else len(indices)
-        count = max(_PARTS, -(-len(indices) // (most * workers.count))) * workers.count
-        parts = [(number, indices[number::count]) for number in range(count)]
-        mine = [part for part in parts[workers.rank :: workers.count] if len(part[1])]
+        least = max(1, _PARTS // summands)
+        shares = max(least, -(-len(indices) // (most * workers.count))) * workers.count
+        mine = [
+            (share * summands + summand, summand, indices[share::shares])
+            for share in range(workers.rank, min(shares, len(indices)), workers.count)
+            for summand in range(summands)
+        ]
         weights = list(self._weights.values())
         loss = torch.zeros(1, dtype=torch.float64, device=workers.device)
-        sums: list[Tensor] = []
+        added: list[Tensor | None] = []
         for part_loss, gradients in each(self._gradients, mine):
             loss += part_loss
-            if sums:
-                sums = [one.add_(other) for one, other in zip(sums, gradients, strict=True)]
-            else:
-                sums = list(gradients)
+            added = [*map(_added, added, gradients)] if added else gradients
+        # of every weight: all summands of a share are computed by one process
+        sums = [gradient for gradient in added if gradient is not None]
         if workers.count > 1:
             sums = self._sum(sums)
         workers.sum([loss])
@@ -225,14 +229,16 @@ class Trainer:
                 part.mul_(most / norm)
         return norm
 
-    def _gradients(self, part: tuple[int, Indices]) -> tuple[float, tuple[Tensor, ...]]:
-        """Summed loss of one part of a batch, and its gradients; runs in a thread."""
-        number, indices = part
+    def _gradients(self, part: tuple[int, int, Indices]) -> tuple[float, list[Tensor | None]]:
+        """Loss of one part of a batch, and its gradients where it has one; runs in a thread."""
+        number, summand, indices = part
         seed = _mix(self.settings.seed, self._phase, self._step, number)
         random = torch.Generator(self._workers.device).manual_seed(seed)
-        loss = self._objective.loss(indices, random)
-        gradients = torch.autograd.grad(loss, list(self._weights.values()))
-        return loss.item(), tuple(_coalesced(one) for one in gradients)
+        loss = self._objective.loss(indices, random, summand)
+        some_unused = self._objective.summands > 1
+        weights = list(self._weights.values())
+        gradients = torch.autograd.grad(loss, weights, allow_unused=some_unused)
+        return loss.item(), [one if one is None else _coalesced(one) for one in gradients]
 
     def _judge(self) -> Judgement | None:
         """As the process that leads finds it."""
@@ -341,6 +347,12 @@ def _curve(losses: list[float]) -> list[float]:
     return [round(float(stretch.mean()), 6) for stretch in stretches]
 
 
+def _added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one.add_(other)
+
+
 def _dense(gradient: Tensor) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
@@ -349,7 +361,8 @@ def _coalesced(gradient: Tensor) -> Tensor:
     return gradient.coalesce() if gradient.is_sparse else gradient
 
 
-def _is_reduced(precision: str) -> bool:
+def is_reduced(precision: str) -> bool:
+    """Whether training is to multiply in bfloat16."""
     if precision != "auto":
         return precision == "bfloat16"
     if torch.cuda.is_available():
@@ -376,6 +389,6 @@ def _run_digest(objective: Objective, settings: TrainingSettings, processes: int
         asdict(objective.model.config),
         asdict(settings),
         processes,
-        _is_reduced(settings.precision),
+        is_reduced(settings.precision),
     )
     return run_digest(said, objective.weights.values(), objective.arrays())

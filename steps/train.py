@@ -37,7 +37,7 @@ TRAINING = {
     "clip_norm": "length to which a longer gradient is cut",
     "validation_fraction": "share of the labelled reviews that is held out to judge on",
     "seed": "of all that is drawn at random",
-    "precision": f"of multiplications in training: {', '.join(PRECISIONS)}",
+    "precision": f"of multiplications in training and guessing: {', '.join(PRECISIONS)}",
 }
 
 

@@ -13,6 +13,7 @@ from model.pretraining import NextWords
 from model.recipe import Run
 from model.settings import TrainingSettings
 from model.shards import Reviews
+from model.training import Trainer
 
 WORDS = 12
 CONFIG = LSTMConfig(WORDS, embedding_dim=8, hidden_dim=16, max_review_length=9)
@@ -36,7 +37,8 @@ def objective(reviews: Reviews | None = None) -> NextWords:
 def mean_loss(words: NextWords) -> float:
     indices = np.arange(100)
     with torch.no_grad():
-        return words.loss(indices, torch.Generator().manual_seed(3)).item() / words.size(indices)
+        losses = (words.loss(indices, torch.Generator().manual_seed(3), one) for one in (0, 1))
+        return sum(loss.item() for loss in losses) / words.size(indices)
 
 
 def test_it_learns_which_word_comes_next_in_either_direction() -> None:
@@ -67,8 +69,9 @@ def test_neither_padding_nor_unknown_words_are_asked_for() -> None:
     words.asked.fill_(1.0)
     words.asked[:2] = 0.0
     found = words._ask(tokens, torch.Generator().manual_seed(1))
-    assert found.places.tolist() == [1]  # the place before the word that is asked for
-    assert found.words.tolist() == [3]
+    asked = found.words > 0
+    assert found.places[asked].tolist() == [1]  # the place before the word that is asked for
+    assert found.words[asked].tolist() == [3]
     assert objective().asked[:2].tolist() == [0.0, 0.0]
 
 
@@ -83,30 +86,58 @@ def test_products_in_bfloat16_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -
     """Each new one is compiled first, and no two batches ask for as many words."""
     words = objective()
     words.model.reduced_precision = True
-    asked, rows = [], []
-    ask, padded = NextWords._ask, pretraining._padded
+    counts, shapes = set(), set()
+    ask = NextWords._ask
 
     def note_asked(self: NextWords, tokens: Tensor, random: torch.Generator) -> pretraining.Asked:
-        asked.append(ask(self, tokens, random))
-        return asked[-1]
-
-    def note_rows(some: Tensor) -> Tensor:
-        rows.append(padded(some))
-        return rows[-1]
+        asked = ask(self, tokens, random)
+        counts.add(int((asked.words > 0).sum()))
+        shapes.add(tuple(asked.words.shape))
+        return asked
 
     monkeypatch.setattr(NextWords, "_ask", note_asked)
-    monkeypatch.setattr(pretraining, "_padded", note_rows)
     for count in range(50, 400, 50):
-        words.loss(np.arange(count), torch.Generator().manual_seed(count))
-    assert len({len(one.words) for one in asked}) > 5
-    assert {len(one) for one in rows} == {pretraining._ROWS}
+        for direction in range(words.summands):
+            words.loss(np.arange(count), torch.Generator().manual_seed(count), direction)
+    assert len(counts) > 5
+    assert shapes == {(pretraining._DRAWS, pretraining._ROWS)}
 
 
-@pytest.mark.parametrize(("count", "rows"), [(0, 0), (1, 256), (256, 256), (257, 512)])
-def test_rows_are_filled_up_with_zeros(count: int, rows: int) -> None:
-    padded = pretraining._padded(torch.ones(count, 3))
-    assert len(padded) == rows
-    assert padded[:count].sum() == padded.sum() == 3 * count
+@pytest.mark.parametrize(("count", "rows"), [(0, 0), (1, 32), (192, 32), (193, 64)])
+def test_each_draw_gets_as_many_words_and_some_zeros(count: int, rows: int) -> None:
+    values = torch.arange(count) + 2
+    dealt = pretraining._dealt(values)
+    assert dealt.shape == (pretraining._DRAWS, rows)
+    assert dealt.T.flatten()[:count].equal(values)
+    assert dealt.count_nonzero() == count
+
+
+def test_the_loss_is_that_of_each_word_and_those_of_its_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words, kept = objective(), []
+    for name in ("_ask", "_draw"):
+        method = getattr(words, name)
+        keep = lambda *given, method=method: kept.append(method(*given)) or kept[-1]  # noqa: E731
+        monkeypatch.setattr(words, name, keep)
+    with torch.no_grad():
+        words.bias.copy_(torch.linspace(-1, 1, WORDS))
+        found = words.loss(np.arange(30), torch.Generator().manual_seed(1), 0)
+        asked, drawn = kept
+        tokens = torch.from_numpy(words.reviews.tokens[:180]).view(30, 6)
+        embedding = words.model.embedding
+        states, _ = words.model.forwards(embedding(tokens))
+        foretold = words.projections[0](states.flatten(0, 1))
+        logits = foretold @ embedding.weight.T + words.bias - words.expected  # (B T, V)
+        wanted = 0.0
+        for places, rights, others in zip(asked.places, asked.words, drawn, strict=True):
+            for place, right in zip(places, rights, strict=True):
+                if right > 0:
+                    assert tokens.flatten()[place + 1] == right
+                    wrong = logits[place, others[others != right]].exp().sum()
+                    odds = logits[place, right].exp() / wrong
+                    wanted += (1 + 1 / odds).log()
+    torch.testing.assert_close(found, wanted)
 
 
 def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
@@ -123,8 +154,9 @@ def test_padding_is_never_drawn() -> None:
 def test_reviews_without_a_known_word_teach_nothing_and_break_nothing() -> None:
     unknown = Reviews(np.ones(4, np.int32), np.array([0, 4]), np.array([-1], np.int8))
     words = objective(unknown)
-    loss = words.loss(np.array([0]), torch.Generator().manual_seed(1))
-    assert loss.item() == 0.0
+    for direction in range(words.summands):
+        loss = words.loss(np.array([0]), torch.Generator().manual_seed(1), direction)
+        assert loss.item() == 0.0
     assert torch.isfinite(words.below).all() and torch.isfinite(words.expected).all()
 
 
@@ -132,10 +164,28 @@ def test_where_nothing_but_the_right_word_is_drawn_nothing_is_learned() -> None:
     tokens = np.full(6, 2, np.int32)
     words = objective(Reviews(tokens, np.array([0, 6]), np.array([-1], np.int8)))
     words.asked.fill_(1.0)
-    loss = words.loss(np.array([0]), torch.Generator().manual_seed(1))
-    gradients = torch.autograd.grad(loss, list(words.weights.values()))
-    assert loss.item() == 0.0
-    assert not any(one.to_dense().any() for one in gradients)
+    for direction in range(words.summands):
+        loss = words.loss(np.array([0]), torch.Generator().manual_seed(1), direction)
+        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
+        assert loss.item() == 0.0
+        assert not any(one.to_dense().any() for one in gradients if one is not None)
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_each_direction_teaches_its_own_lstm_alone(direction: int) -> None:
+    words = objective()
+    loss = words.loss(np.arange(20), torch.Generator().manual_seed(1), direction)
+    gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
+    taught = {name for name, one in zip(words.weights, gradients, strict=True) if one is not None}
+    lstm = ("forwards", "backwards")[direction]
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    assert taught == {
+        "model.embedding.weight",
+        "bias",
+        f"projections.{direction}.weight",
+        f"projections.{direction}.bias",
+        *(f"model.{lstm}.{name}" for name in names),
+    }
 
 
 def test_one_direction_foretells_the_next_word_the_other_the_one_before(
@@ -150,5 +200,25 @@ def test_one_direction_foretells_the_next_word_the_other_the_one_before(
         return ask(self, tokens, random)
 
     monkeypatch.setattr(NextWords, "_ask", note_read)
-    words.loss(np.arange(2), torch.Generator().manual_seed(1))
+    for direction in range(words.summands):
+        words.loss(np.arange(2), torch.Generator().manual_seed(1), direction)
     assert read == [[[2, 3, 4, 5], [6, 7, 8, 0]], [[5, 4, 3, 2], [8, 7, 6, 0]]]
+
+
+def test_the_gradient_is_the_sum_over_reviews_and_directions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model.training._PART", 2)
+    words = objective()
+    words.model.embedding.sparse = True
+    trainer = Trainer(words, SETTINGS)
+    trainer._add_gradients(np.arange(7), map)
+    wanted = [torch.zeros_like(weight) for weight in words.weights.values()]
+    for share in range(4):
+        for direction in (0, 1):
+            part = (2 * share + direction, direction, np.arange(7)[share::4])
+            for total, one in zip(wanted, trainer._gradients(part)[1], strict=True):
+                total += 0 if one is None else one.to_dense()
+    for total, weight in zip(wanted, words.weights.values(), strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad.to_dense(), total / words.size(np.arange(7)))

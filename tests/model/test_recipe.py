@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from model.errors import StoppedError
-from model.examples import Examples
-from model.judging import judge, judge_branches
+from model.examples import Examples, Indices
+from model.judging import Branches, judge, judge_branches
 from model.lstm import LSTMConfig, SentimentLSTM
 from model.objectives import Verdicts
 from model.recipe import (
@@ -143,7 +143,7 @@ def test_unlabelled_reviews_are_learned_as_the_branches_guess_them() -> None:
     labelled = plan(Corpus(encoded(200), unlabelled(), NONE), SETTINGS, len(vocabulary()))
     model = with_ngrams(CONFIG, SETTINGS, labelled)
     torch.nn.init.normal_(model.output.weight)
-    guesses = guess(model, labelled, unlabelled())
+    guesses = guess(model, labelled, unlabelled(), "float32")
     examples = with_guesses(labelled, unlabelled(), guesses)
     assert len(examples.training) == 180 + 40
     assert not set(examples.training) & set(examples.validation)
@@ -151,6 +151,24 @@ def test_unlabelled_reviews_are_learned_as_the_branches_guess_them() -> None:
     said = judge(model, unlabelled(), np.arange(40))
     assert ((guesses > 0) & (guesses < 1)).all()
     np.testing.assert_allclose(guesses, said, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_guesses_are_rounded_as_training_is_and_what_they_are_mixed_by_is_not(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = plan(Corpus(encoded(200), unlabelled(), NONE), SETTINGS, len(vocabulary()))
+    model = with_ngrams(CONFIG, SETTINGS, labelled)
+    rounded = []
+
+    def note(model: SentimentLSTM, reviews: Reviews, indices: Indices) -> Branches:
+        rounded.append((len(indices), model.reduced_precision))
+        return judge_branches(model, reviews, indices)
+
+    monkeypatch.setattr("model.recipe.judge_branches", note)
+    guess(model, labelled, unlabelled(), precision)
+    assert rounded == [(20, False), (40, precision == "bfloat16")]
+    assert not model.reduced_precision
 
 
 def test_reviews_of_the_slice_are_not_in_the_ngrams() -> None:

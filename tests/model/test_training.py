@@ -16,7 +16,7 @@ from model.objectives import Verdicts
 from model.optimizers import learning_rate
 from model.settings import TrainingSettings
 from model.shards import Reviews
-from model.training import Trainer, _is_reduced
+from model.training import Trainer, is_reduced
 from model.workers import Workers
 from tests.model.factory import encoded, vocabulary
 
@@ -252,8 +252,8 @@ def test_the_gradient_is_that_of_the_whole_batch(sparse: bool) -> None:
     run.model.embedding.sparse = sparse
     run.model.config = replace(CONFIG, dropout=0.0, word_dropout=0.0)
     indices = np.arange(8)
-    halves = [run._gradients((half, indices[half::2])) for half in (0, 1)]
-    _, whole = run._gradients((0, indices))
+    halves = [run._gradients((half, 0, indices[half::2])) for half in (0, 1)]
+    _, whole = run._gradients((0, 0, indices))
     for one, other, both in zip(halves[0][1], halves[1][1], whole, strict=True):
         torch.testing.assert_close((one + other).to_dense(), both.to_dense())
 
@@ -288,8 +288,8 @@ def test_bfloat16_is_for_processors_that_are_faster_with_it(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
-    assert _is_reduced("auto") == reduced
-    assert _is_reduced("bfloat16") and not _is_reduced("float32")
+    assert is_reduced("auto") == reduced
+    assert is_reduced("bfloat16") and not is_reduced("float32")
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)], ids=["T4", "A100"])
@@ -301,7 +301,7 @@ def test_bfloat16_is_for_gpus_that_have_it(
     monkeypatch.setattr("torch.version.cuda", "13.0")
     properties = SimpleNamespace(major=capability[0], minor=capability[1])
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: properties)
-    assert _is_reduced("auto") == (capability >= (8, 0))
+    assert is_reduced("auto") == (capability >= (8, 0))
 
 
 def test_the_validation_slice_is_apart_and_balanced() -> None:
