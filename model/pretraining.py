@@ -7,8 +7,7 @@ softmax; Jean et al., arXiv 1412.2007), so that most of the time goes into the L
 Nothing is dropped: there is much to learn, and in a few epochs little to learn by heart.
 
 B reviews a batch, T words in the longest of them, E numbers a word, H numbers of state, V words
-in the dictionary, N words asked for,
-D draws of K words, each for R of those.
+in the dictionary, D draws of K words, to tell R words from that are asked for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,9 +47,7 @@ class NextWords(nn.Module):
     name = "pre-training"
     warm_up = 0.05  # short: at first there is nothing that a high rate could spoil
     lazy = True
-    summands = (
-        2  # forwards, then backwards, which have nothing but words' vectors and biases in common
-    )
+    summands = 2  # by direction: they have nothing but words' vectors and biases in common
     # between the steps that have its word a vector does not move, which this makes up for; by
     # trial, of 1, 3, 4 and 5 the loss fell fastest with 4 and 5
     vectors_factor = 4.0
@@ -117,20 +114,29 @@ class NextWords(nn.Module):
         words, rights, others = (  # (B, T, E), (D, R, E), (D, K, E)
             part.unflatten(0, one.shape) for part, one in zip(parts, looked_up, strict=True)
         )
+        if model.reduced_precision:  # before torch asks whether oneDNN can do what it is given
+            words = words.bfloat16()
         with model.precision(device):
-            states, _ = lstm(words.bfloat16() if model.reduced_precision else words)  # (B, T, H)
+            states, _ = lstm(words)  # (B, T, H)
         chosen = states.flatten(0, 1).index_select(0, asked.places.flatten()).float()  # (D R, H)
         foretold = self.projections[summand](chosen).view_as(rights)
         right = (foretold * rights).sum(dim=2) + self._offset(asked.words)  # (D, R)
-        with model.precision(device):
-            wrong = foretold @ others.mT  # (D, R, K)
-        wrong = wrong.float() + self._offset(drawn)[:, None]
+        wrong = self._wrong(foretold, asked.words, others, drawn)
+        return (nn.functional.softplus(wrong - right) * (asked.words > 0)).sum()
+
+    def _wrong(self, foretold: Tensor, words: Tensor, others: Tensor, drawn: Tensor) -> Tensor:
+        """Of what is `foretold` (D, R, E), the logit (D, R) of all words but the right ones (D, R).
+
+        It is that of the words its draw has, `drawn` (D, K), with the vectors `others` (D, K, E).
+        """
+        with self.model.precision(foretold.device):
+            logits = foretold @ others.mT  # (D, R, K)
+        logits = logits.float() + self._offset(drawn)[:, None]
         with torch.no_grad():  # what is so unlikely has no gradient anyway
             # not infinitely, which has no gradient where all drawn words are the right one
-            same = drawn[:, None] == asked.words[..., None]
-            wrong.masked_fill_(same, torch.finfo(wrong.dtype).min)
-        losses = nn.functional.softplus(wrong.logsumexp(dim=2) - right)  # (D, R)
-        return (losses * (asked.words > 0)).sum()
+            same = drawn[:, None] == words[..., None]
+            logits.masked_fill_(same, torch.finfo(logits.dtype).min)
+        return logits.logsumexp(dim=2)
 
     def _offset(self, words: Tensor) -> Tensor:
         """What is added to a word's logit: its bias, less the log of how often it is drawn."""
@@ -150,11 +156,11 @@ class NextWords(nn.Module):
 
 
 def _dealt(values: Tensor) -> Tensor:
-    """`values` (N) in a share for each draw (D, R), with zeros at the end.
+    """`values`, dealt to the draws (D, R), with zeros at the end.
 
-    The zeros are there so that few products differ in shape. In bfloat16 each new shape is compiled
-    first (by oneDNN), which takes many times longer than the product, and no two batches ask for as
-    many words.
+    All draws get as many, as a product of all at once has it; so many that few products differ in
+    shape. In bfloat16 each new shape is compiled first (by oneDNN), which takes many times longer
+    than the product, and no two batches ask for as many words.
     """
     missing = -len(values) % (_DRAWS * _ROWS)
     return nn.functional.pad(values, (0, missing)).view(-1, _DRAWS).T.contiguous()

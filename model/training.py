@@ -194,10 +194,10 @@ class Trainer:
         ]
         weights = list(self._weights.values())
         loss = torch.zeros(1, dtype=torch.float64, device=workers.device)
-        added: list[Tensor | None] = []
+        added: list[Tensor | None] = [None] * len(weights)
         for part_loss, gradients in each(self._gradients, mine):
             loss += part_loss
-            added = [*map(_added, added, gradients)] if added else gradients
+            added = [*map(_added, added, gradients)]
         # of every weight: all summands of a share are computed by one process
         sums = [gradient for gradient in added if gradient is not None]
         if workers.count > 1:
@@ -230,14 +230,13 @@ class Trainer:
         return norm
 
     def _gradients(self, part: tuple[int, int, Indices]) -> tuple[float, list[Tensor | None]]:
-        """Loss of one part of a batch, and its gradients where it has one; runs in a thread."""
+        """Summed loss of a part of a batch, and the gradients of what it uses; runs in a thread."""
         number, summand, indices = part
         seed = _mix(self.settings.seed, self._phase, self._step, number)
         random = torch.Generator(self._workers.device).manual_seed(seed)
         loss = self._objective.loss(indices, random, summand)
-        some_unused = self._objective.summands > 1
         weights = list(self._weights.values())
-        gradients = torch.autograd.grad(loss, weights, allow_unused=some_unused)
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         return loss.item(), [one if one is None else _coalesced(one) for one in gradients]
 
     def _judge(self) -> Judgement | None:

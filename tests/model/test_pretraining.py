@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from model.recipe import Run
 from model.settings import TrainingSettings
 from model.shards import Reviews
 from model.training import Trainer
+from model.vocabulary import FIRST_WORD
 
 WORDS = 12
 CONFIG = LSTMConfig(WORDS, embedding_dim=8, hidden_dim=16, max_review_length=9)
@@ -32,6 +34,13 @@ def counting(count: int = 400) -> Reviews:
 def objective(reviews: Reviews | None = None) -> NextWords:
     torch.manual_seed(1)
     return NextWords(SentimentLSTM(CONFIG), reviews or counting())
+
+
+def asks_all() -> NextWords:
+    """Frequent words are asked for as well, of which alone there are any here."""
+    words = objective()
+    words.asked[FIRST_WORD:] = 1.0
+    return words
 
 
 def mean_loss(words: NextWords) -> float:
@@ -82,10 +91,9 @@ def test_reverse_leaves_padding_at_the_end() -> None:
     assert reverse(tokens[..., None], lengths)[..., 0].tolist() == [[4, 3, 2, 0], [6, 5, 0, 0]]
 
 
-def test_products_in_bfloat16_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each new one is compiled first, and no two batches ask for as many words."""
+def test_products_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16 each is compiled first, and no two batches ask for as many words."""
     words = objective()
-    words.model.reduced_precision = True
     counts, shapes = set(), set()
     ask = NextWords._ask
 
@@ -112,32 +120,56 @@ def test_each_draw_gets_as_many_words_and_some_zeros(count: int, rows: int) -> N
     assert dealt.count_nonzero() == count
 
 
+@pytest.mark.parametrize("direction", [0, 1])
 def test_the_loss_is_that_of_each_word_and_those_of_its_draw(
-    monkeypatch: pytest.MonkeyPatch,
+    direction: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words, kept = objective(), []
-    for name in ("_ask", "_draw"):
+    words, kept = asks_all(), []
+
+    def keep_what_it_gives(name: str) -> None:
         method = getattr(words, name)
-        keep = lambda *given, method=method: kept.append(method(*given)) or kept[-1]  # noqa: E731
+
+        def keep(*given: Any) -> Any:
+            kept.append(method(*given))
+            return kept[-1]
+
         monkeypatch.setattr(words, name, keep)
+
+    keep_what_it_gives("_ask")
+    keep_what_it_gives("_draw")
     with torch.no_grad():
         words.bias.copy_(torch.linspace(-1, 1, WORDS))
-        found = words.loss(np.arange(30), torch.Generator().manual_seed(1), 0)
+        found = words.loss(np.arange(100), torch.Generator().manual_seed(1), direction)
         asked, drawn = kept
-        tokens = torch.from_numpy(words.reviews.tokens[:180]).view(30, 6)
-        embedding = words.model.embedding
-        states, _ = words.model.forwards(embedding(tokens))
-        foretold = words.projections[0](states.flatten(0, 1))
-        logits = foretold @ embedding.weight.T + words.bias - words.expected  # (B T, V)
-        wanted = 0.0
+        tokens = torch.from_numpy(words.reviews.tokens[:600]).view(100, 6)
+        lstm = words.model.forwards
+        if direction == 1:
+            tokens, lstm = tokens.flip(1), words.model.backwards
+        vectors = words.model.embedding.weight
+        foretold = words.projections[direction](lstm(vectors[tokens])[0].flatten(0, 1))
+        logits = foretold @ vectors.T + words.bias - words.expected  # (B T, V)
+        wanted = torch.zeros(())
         for places, rights, others in zip(asked.places, asked.words, drawn, strict=True):
             for place, right in zip(places, rights, strict=True):
                 if right > 0:
                     assert tokens.flatten()[place + 1] == right
-                    wrong = logits[place, others[others != right]].exp().sum()
-                    odds = logits[place, right].exp() / wrong
-                    wanted += (1 + 1 / odds).log()
+                    odds = logits[place, others[others != right]].exp().sum()
+                    wanted += (1 + odds / logits[place, right].exp()).log()
+    assert (asked.words > 0).sum() == 500
     torch.testing.assert_close(found, wanted)
+
+
+def test_in_bfloat16_loss_and_gradients_are_nearly_the_same() -> None:
+    words = asks_all()
+    found = []
+    for reduced in (False, True):
+        words.model.reduced_precision = reduced
+        loss = words.loss(np.arange(100), torch.Generator().manual_seed(1), 1)
+        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
+        found.append([loss, *(one.to_dense() for one in gradients if one is not None)])
+    for exact, rounded in zip(*found, strict=True):
+        assert rounded.dtype == torch.float32 and rounded.any()
+        assert torch.linalg.vector_norm(rounded - exact) < 0.1 * torch.linalg.vector_norm(exact)
 
 
 def test_the_verdict_and_the_ngrams_are_left_alone() -> None:
@@ -156,7 +188,9 @@ def test_reviews_without_a_known_word_teach_nothing_and_break_nothing() -> None:
     words = objective(unknown)
     for direction in range(words.summands):
         loss = words.loss(np.array([0]), torch.Generator().manual_seed(1), direction)
+        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
         assert loss.item() == 0.0
+        assert not any(one.to_dense().any() for one in gradients if one is not None)
     assert torch.isfinite(words.below).all() and torch.isfinite(words.expected).all()
 
 
@@ -173,7 +207,7 @@ def test_where_nothing_but_the_right_word_is_drawn_nothing_is_learned() -> None:
 
 @pytest.mark.parametrize("direction", [0, 1])
 def test_each_direction_teaches_its_own_lstm_alone(direction: int) -> None:
-    words = objective()
+    words = asks_all()
     loss = words.loss(np.arange(20), torch.Generator().manual_seed(1), direction)
     gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
     taught = {name for name, one in zip(words.weights, gradients, strict=True) if one is not None}
@@ -186,6 +220,10 @@ def test_each_direction_teaches_its_own_lstm_alone(direction: int) -> None:
         f"projections.{direction}.bias",
         *(f"model.{lstm}.{name}" for name in names),
     }
+    of_words = [one.to_dense() for one in gradients if one is not None and len(one) == WORDS]
+    assert len(of_words) == 2  # vectors and biases
+    for one in of_words:
+        assert one[FIRST_WORD:].any() and not one[:FIRST_WORD].any()
 
 
 def test_one_direction_foretells_the_next_word_the_other_the_one_before(
@@ -209,7 +247,7 @@ def test_the_gradient_is_the_sum_over_reviews_and_directions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("model.training._PART", 2)
-    words = objective()
+    words = asks_all()
     words.model.embedding.sparse = True
     trainer = Trainer(words, SETTINGS)
     trainer._add_gradients(np.arange(7), map)
@@ -220,5 +258,5 @@ def test_the_gradient_is_the_sum_over_reviews_and_directions(
             for total, one in zip(wanted, trainer._gradients(part)[1], strict=True):
                 total += 0 if one is None else one.to_dense()
     for total, weight in zip(wanted, words.weights.values(), strict=True):
-        assert weight.grad is not None
+        assert weight.grad is not None and weight.grad.to_dense().any()
         torch.testing.assert_close(weight.grad.to_dense(), total / words.size(np.arange(7)))
