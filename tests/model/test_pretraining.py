@@ -43,6 +43,13 @@ def asks_all() -> NextWords:
     return words
 
 
+def gradients_of(words: NextWords, loss: Tensor) -> dict[str, Tensor]:
+    """Of each weight that was used."""
+    found = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
+    named = zip(words.weights, found, strict=True)
+    return {name: one.to_dense() for name, one in named if one is not None}
+
+
 def mean_loss(words: NextWords) -> float:
     indices = np.arange(100)
     with torch.no_grad():
@@ -165,8 +172,7 @@ def test_in_bfloat16_loss_and_gradients_are_nearly_the_same() -> None:
     for reduced in (False, True):
         words.model.reduced_precision = reduced
         loss = words.loss(np.arange(100), torch.Generator().manual_seed(1), 1)
-        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
-        found.append([loss, *(one.to_dense() for one in gradients if one is not None)])
+        found.append([loss, *gradients_of(words, loss).values()])
     for exact, rounded in zip(*found, strict=True):
         assert rounded.dtype == torch.float32 and rounded.any()
         assert torch.linalg.vector_norm(rounded - exact) < 0.1 * torch.linalg.vector_norm(exact)
@@ -188,9 +194,8 @@ def test_reviews_without_a_known_word_teach_nothing_and_break_nothing() -> None:
     words = objective(unknown)
     for direction in range(words.summands):
         loss = words.loss(np.array([0]), torch.Generator().manual_seed(1), direction)
-        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
         assert loss.item() == 0.0
-        assert not any(one.to_dense().any() for one in gradients if one is not None)
+        assert not any(one.any() for one in gradients_of(words, loss).values())
     assert torch.isfinite(words.below).all() and torch.isfinite(words.expected).all()
 
 
@@ -200,30 +205,26 @@ def test_where_nothing_but_the_right_word_is_drawn_nothing_is_learned() -> None:
     words.asked.fill_(1.0)
     for direction in range(words.summands):
         loss = words.loss(np.array([0]), torch.Generator().manual_seed(1), direction)
-        gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
         assert loss.item() == 0.0
-        assert not any(one.to_dense().any() for one in gradients if one is not None)
+        assert not any(one.any() for one in gradients_of(words, loss).values())
 
 
 @pytest.mark.parametrize("direction", [0, 1])
 def test_each_direction_teaches_its_own_lstm_alone(direction: int) -> None:
     words = asks_all()
     loss = words.loss(np.arange(20), torch.Generator().manual_seed(1), direction)
-    gradients = torch.autograd.grad(loss, list(words.weights.values()), allow_unused=True)
-    taught = {name for name, one in zip(words.weights, gradients, strict=True) if one is not None}
+    gradients = gradients_of(words, loss)
     lstm = ("forwards", "backwards")[direction]
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    assert taught == {
+    assert set(gradients) == {
         "model.embedding.weight",
         "bias",
         f"projections.{direction}.weight",
         f"projections.{direction}.bias",
         *(f"model.{lstm}.{name}" for name in names),
     }
-    of_words = [one.to_dense() for one in gradients if one is not None and len(one) == WORDS]
-    assert len(of_words) == 2  # vectors and biases
-    for one in of_words:
-        assert one[FIRST_WORD:].any() and not one[:FIRST_WORD].any()
+    for name in ("model.embedding.weight", "bias"):
+        assert gradients[name][FIRST_WORD:].any() and not gradients[name][:FIRST_WORD].any()
 
 
 def test_one_direction_foretells_the_next_word_the_other_the_one_before(
